@@ -1,0 +1,178 @@
+"""Every refusal, break and wait: a code, what it means, and what the desk does about it.
+
+Codes are on the wire: never rename or reuse one, add at the end of its section.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something is an exception. The value is the code on the wire; `meaning` and `desk_action` are for people."""
+
+    meaning: str
+    desk_action: str
+
+    def __new__(cls, code: str, meaning: str, desk_action: str) -> Reason:
+        """Make a member whose value is the code alone."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        member.desk_action = desk_action
+        return member
+
+    # capture: the message can be read, but not booked
+    EXECUTION_CONFLICTS = (
+        "EXECUTION_CONFLICTS",
+        "The same execution id came again with other content.",
+        "Ask the sender which report is right; it must send a correction, not the same id again.",
+    )
+    EXECUTION_REFERENCE_UNKNOWN = (
+        "EXECUTION_REFERENCE_UNKNOWN",
+        "A correction or cancellation names an execution that was never reported.",
+        "Ask the sender for the original report and replay.",
+    )
+    EXECUTION_ALREADY_CANCELLED = (
+        "EXECUTION_ALREADY_CANCELLED",
+        "A correction or cancellation names an execution that is cancelled.",
+        "Ask the sender; a cancelled trade can only be reported anew.",
+    )
+    ROUTING_KEY_DIFFERS = (
+        "ROUTING_KEY_DIFFERS",
+        "The record's key is not the order id, so its duplicates might not be seen.",
+        "The sender must key its records by OrderID; replay after it is mended.",
+    )
+    QUANTITY_NOT_POSITIVE = (
+        "QUANTITY_NOT_POSITIVE",
+        "The quantity is zero or negative.",
+        "Ask the sender for a correct report.",
+    )
+    PRICE_NOT_POSITIVE = ("PRICE_NOT_POSITIVE", "The price is zero or negative.", "Ask the sender for a correct report.")
+    IDENTIFIER_INVALID = (
+        "IDENTIFIER_INVALID",
+        "An identifier is empty, too long, holds control characters or fails its check digit.",
+        "Ask the sender for a correct report.",
+    )
+    SETTLEMENT_DATE_BEFORE_TRADE_DATE = (
+        "SETTLEMENT_DATE_BEFORE_TRADE_DATE",
+        "The requested settlement date lies before the trade date.",
+        "Ask the sender for a correct report.",
+    )
+    QUANTITIES_DISAGREE = (
+        "QUANTITIES_DISAGREE",
+        "Quantities in one message contradict each other, for example accounts that do not add up to the block.",
+        "Ask the sender for a correct message.",
+    )
+    # enrichment: waits go on by themselves once the data arrives
+    INSTRUMENT_MISSING = ("INSTRUMENT_MISSING", "The instrument is not in reference data.", "Add the instrument.")
+    COUNTERPARTY_MISSING = ("COUNTERPARTY_MISSING", "The counterparty is not in reference data.", "Add the party.")
+    ACCOUNT_MISSING = ("ACCOUNT_MISSING", "The account is not in reference data.", "Add the account.")
+    SETTLEMENT_CYCLE_MISSING = (
+        "SETTLEMENT_CYCLE_MISSING",
+        "No settlement cycle for market, instrument type and trade date.",
+        "Add the settlement cycle.",
+    )
+    CALENDAR_MISSING = (
+        "CALENDAR_MISSING",
+        "No calendar for the market or the currency covers the dates.",
+        "Add the calendar.",
+    )
+    COUNTERPARTY_SSI_MISSING = (
+        "COUNTERPARTY_SSI_MISSING",
+        "No standing settlement instruction of the counterparty for market, type and currency.",
+        "Ask the counterparty for its SSI and add it.",
+    )
+    ACCOUNT_SSI_MISSING = (
+        "ACCOUNT_SSI_MISSING",
+        "No standing settlement instruction of the account for market, type and currency.",
+        "Ask the client or its custodian for the SSI and add it.",
+    )
+    SETTLEMENT_DATE_NOT_BUSINESS_DAY = (
+        "SETTLEMENT_DATE_NOT_BUSINESS_DAY",
+        "The requested settlement date is no settlement day of market and currency.",
+        "Agree another date with the counterparty.",
+    )
+    PRICE_TYPE_UNSUITABLE = (
+        "PRICE_TYPE_UNSUITABLE",
+        "The price type does not fit the instrument: debt is quoted in percent of par, all else per unit.",
+        "Ask the sender for a correct report.",
+    )
+    # allocation
+    FILL_CONTRADICTS_BLOCK = (
+        "FILL_CONTRADICTS_BLOCK",
+        "A fill differs from its block in instrument, side, currency, counterparty, account or settlement date.",
+        "Ask the sender; a fill of other terms belongs to another order.",
+    )
+    OVER_ALLOCATION = (
+        "OVER_ALLOCATION",
+        "The instruction would allocate more than the block has left.",
+        "Ask the client for a correct allocation.",
+    )
+    ALLOCATION_CONTRADICTS_BLOCK = (
+        "ALLOCATION_CONTRADICTS_BLOCK",
+        "The instruction differs from its block in instrument or side.",
+        "Ask the client for a correct allocation.",
+    )
+    ALLOCATION_CONFLICTS = (
+        "ALLOCATION_CONFLICTS",
+        "The same allocation id came again with other content.",
+        "Ask the client which one is right.",
+    )
+    ALLOCATION_CHANGE_UNSUPPORTED = (
+        "ALLOCATION_CHANGE_UNSUPPORTED",
+        "A replacement or cancellation of an allocation cannot be processed automatically.",
+        "Agree the change with the client and repair by hand.",
+    )
+    AMENDED_AFTER_ALLOCATION = (
+        "AMENDED_AFTER_ALLOCATION",
+        "A fill was corrected or cancelled after its block was allocated.",
+        "Reverse the allocation with client and counterparty; nothing was changed automatically.",
+    )
+    FILL_AFTER_ALLOCATION = (
+        "FILL_AFTER_ALLOCATION",
+        "A fill arrived for a block that was complete and allocated.",
+        "Ask the sender; book the fill under an order of its own.",
+    )
+    ALLOCATION_TEMPLATE_MISSING = (
+        "ALLOCATION_TEMPLATE_MISSING",
+        "The account is allocated by template, and there is none for the trade date.",
+        "Add the allocation template.",
+    )
+    BLOCK_UNALLOCATED = (
+        "BLOCK_UNALLOCATED",
+        "The block is unfinished or not fully allocated although its time is up.",
+        "Ask the sender for missing fills, or the client for its allocation.",
+    )
+    # confirmation
+    CONFIRMATION_MISMATCHED = (
+        "CONFIRMATION_MISMATCHED",
+        "The counterparty's confirmation differs from the allocated trade beyond tolerance.",
+        "Compare the named fields with the counterparty; the wrong side sends a correction.",
+    )
+    CONFIRMATION_CONFLICTS = (
+        "CONFIRMATION_CONFLICTS",
+        "The same confirmation id came again with other content.",
+        "Ask the counterparty which one is right.",
+    )
+    UNCONFIRMED = (
+        "UNCONFIRMED",
+        "No confirmation came from the counterparty although its time is up.",
+        "Chase the counterparty.",
+    )
+    UNMATCHED_CONFIRMATION = (
+        "UNMATCHED_CONFIRMATION",
+        "The counterparty confirms a trade that is not known here.",
+        "Check for a missing trade; otherwise tell the counterparty that it is not known.",
+    )
+    # settlement
+    INSTRUCTION_INVALID = (
+        "INSTRUCTION_INVALID",
+        "The settlement message would not be valid, so it was not sent.",
+        "Repair the named field in reference data.",
+    )
+    PLACE_OF_SETTLEMENT_DIFFERS = (
+        "PLACE_OF_SETTLEMENT_DIFFERS",
+        "The two sides settle at different depositories without a link.",
+        "Agree the place of settlement with the counterparty.",
+    )

@@ -1,0 +1,260 @@
+"""Reference data: the records, and how they are looked up on a date.
+
+Every record is effective from `valid_from` up to and including `valid_to`; none is a constant in code.
+`ReferenceData` is what a stage sees. It changes only between batches, so within one batch it is a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, TypeVar
+
+from services.domain.code import AllocationPolicy, ChargeType, InstrumentType, SecurityIdSource, Side
+from services.domain.money import Rounding
+from services.domain.record import Amount, Decimal, Price, Quantity, Rate, Record, date, doc
+
+
+class ReferenceRecord(Record, kw_only=True):
+    """What all reference data has: a validity, and where the row comes from."""
+
+    valid_from: Annotated[date, doc("First day the row holds.")] = date(1900, 1, 1)
+    valid_to: Annotated[date | None, doc("Last day the row holds; empty means until further notice.")] = None
+    source: Annotated[str, doc("Where the row comes from: law, rule book, counterparty, or 'sample'.")] = ""
+
+    # Fields that, with valid_from, make the key of the record on its compacted topic.
+    key_fields: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def key(self) -> str:
+        """Key on the compacted topic: a later row under the same key replaces the earlier one."""
+        parts = [str(getattr(self, name) if getattr(self, name) is not None else "*") for name in self.key_fields]
+        return "|".join([*parts, self.valid_from.isoformat()])
+
+    def lookup_ids(self) -> tuple[str, ...]:
+        """Names this record is found by."""
+        return (str(getattr(self, self.key_fields[0])),)
+
+    def is_effective(self, on: date) -> bool:
+        """Whether the row holds on the given day."""
+        return self.valid_from <= on and (self.valid_to is None or on <= self.valid_to)
+
+
+class Instrument(ReferenceRecord, kw_only=True):
+    """A security. Found by ISIN, SEDOL or CUSIP as `SOURCE:value`."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("isin",)
+
+    isin: Annotated[str, doc("ISO 6166, check digit included.")]
+    sedol: Annotated[str | None, doc("SEDOL, when there is one.")] = None
+    cusip: Annotated[str | None, doc("CUSIP, when there is one.")] = None
+    name: Annotated[str, doc("Name for people.")]
+    instrument_type: Annotated[InstrumentType, doc("What settlement cycle and charges depend on.")]
+    settlement_market: Annotated[str, doc("Market it settles in, for example US, GB, DE.")]
+    currency: Annotated[str, doc("ISO 4217 currency of denomination or quotation.")]
+    issuer_country: Annotated[str, doc("ISO 3166 country of the issuer; transaction taxes depend on it.")]
+    denomination: Annotated[Quantity, doc("Smallest quantity that can be settled, and its increment.")]
+
+    def lookup_ids(self) -> tuple[str, ...]:
+        """ISIN, SEDOL and CUSIP, each with its scheme."""
+        names = ((SecurityIdSource.ISIN, self.isin), (SecurityIdSource.SEDOL, self.sedol), (SecurityIdSource.CUSIP, self.cusip))
+        return tuple(f"{scheme}:{value}" for scheme, value in names if value)
+
+
+class Party(ReferenceRecord, kw_only=True):
+    """A counterparty, found by its BIC."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("bic",)
+
+    bic: Annotated[str, doc("ISO 9362.")]
+    lei: Annotated[str, doc("ISO 17442.")]
+    name: Annotated[str, doc("Legal name.")]
+    matching_profile: Annotated[str, doc("Tolerances to apply when its confirmations are compared.")] = "DEFAULT"
+
+
+class Account(ReferenceRecord, kw_only=True):
+    """One of our clients' accounts, found by its id."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("account",)
+
+    account: Annotated[str, doc("Account id as the front office uses it.")]
+    name: Annotated[str, doc("Name for people.")]
+    allocation_policy: Annotated[AllocationPolicy, doc("How its blocks reach the accounts that settle.")]
+
+
+class TemplateShare(Record, kw_only=True):
+    """One line of an allocation template."""
+
+    account: Annotated[str, doc("Account that settles the share.")]
+    weight: Annotated[Rate, doc("Weight of the share; weights need not add up to 1.")]
+
+
+class AllocationTemplate(ReferenceRecord, kw_only=True):
+    """Standing division of an account's blocks, found by the block account."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("account",)
+
+    account: Annotated[str, doc("Block account.")]
+    shares: Annotated[tuple[TemplateShare, ...], doc("Accounts in the order in which ties are broken.")]
+
+
+class StandingSettlementInstruction(ReferenceRecord, kw_only=True):
+    """Where an owner settles (SSI), found by owner. The most specific row wins: fields left empty match all."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("owner", "settlement_market", "instrument_type", "currency")
+
+    owner: Annotated[str, doc("Counterparty BIC or account id.")]
+    settlement_market: Annotated[str, doc("Market the row is for.")]
+    instrument_type: Annotated[InstrumentType | None, doc("Instrument type the row is for; empty: all.")] = None
+    currency: Annotated[str | None, doc("Settlement currency the row is for; empty: all.")] = None
+    depository_bic: Annotated[str, doc("Place of settlement.")]
+    participant_bic: Annotated[str, doc("Participant of the depository.")]
+    participant_account: Annotated[str | None, doc("Participant's account at the depository.")] = None
+    client_bic: Annotated[str | None, doc("Participant's client.")] = None
+    safekeeping_account: Annotated[str, doc("Account at the participant.")]
+
+
+class SettlementCycle(ReferenceRecord, kw_only=True):
+    """Days from trade date to settlement date, found by market; effective by trade date."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("settlement_market", "instrument_type")
+
+    settlement_market: Annotated[str, doc("Market the row is for.")]
+    instrument_type: Annotated[InstrumentType | None, doc("Instrument type the row is for; empty: all.")] = None
+    days: Annotated[int, doc("Settlement days after trade date: 1 for T+1.")]
+
+
+class Holiday(ReferenceRecord, kw_only=True):
+    """One day on which a settlement calendar is closed, found by calendar. Weekends are closed without a row."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("calendar", "day")
+
+    calendar: Annotated[str, doc("`SETTLEMENT:<market>`, `TRADING:<MIC>` or `CURRENCY:<ISO 4217>`.")]
+    day: Annotated[date, doc("The closed day.")]
+    name: Annotated[str, doc("Name of the holiday.")]
+
+
+class CalendarCoverage(ReferenceRecord, kw_only=True):
+    """The span of days for which a calendar's holidays are known; outside of it nobody may guess. Found by calendar."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("calendar",)
+
+    calendar: Annotated[str, doc("Name of the calendar, as in Holiday.")]
+    first_day: Annotated[date, doc("First day that is covered.")]
+    last_day: Annotated[date, doc("Last day that is covered.")]
+
+
+class ChargeRule(ReferenceRecord, kw_only=True):
+    """How one fee, tax or levy is computed, found by settlement market."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("settlement_market", "charge_id")
+
+    settlement_market: Annotated[str, doc("Market the charge is raised in.")]
+    charge_id: Annotated[str, doc("Name of the charge, for example GB_SDRT.")]
+    charge_type: Annotated[ChargeType, doc("FIX MiscFeeType (139).")]
+    effective_by: Annotated[str, doc("TRADE_DATE or SETTLEMENT_DATE: which date selects the row.")] = "TRADE_DATE"
+    side: Annotated[Side | None, doc("Side that pays: BUY, SELL, or empty for both.")] = None
+    instrument_types: Annotated[tuple[InstrumentType, ...], doc("Instrument types it applies to.")]
+    issuer_country: Annotated[str | None, doc("Only instruments of issuers in this country; empty: all.")] = None
+    rate_of_gross: Annotated[Rate, doc("Factor on the gross amount.")] = Decimal(0)
+    rate_per_unit: Annotated[Rate, doc("Cash per unit of quantity.")] = Decimal(0)
+    fixed_amount: Annotated[Amount, doc("Cash per trade.")] = Decimal(0)
+    threshold_amount: Annotated[Amount | None, doc("Only when the gross amount is above this.")] = None
+    cap_amount: Annotated[Amount | None, doc("Never more than this.")] = None
+    currency: Annotated[str, doc("Currency of amounts; the charge applies to trades in this currency.")]
+    rounding: Annotated[Rounding, doc("How the result is rounded to the minor unit.")] = Rounding.HALF_UP
+
+
+class MatchingProfile(ReferenceRecord, kw_only=True):
+    """Tolerances for comparing a counterparty's confirmation with ours, found by name."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("profile", "currency")
+
+    profile: Annotated[str, doc("Name that Party.matching_profile refers to.")]
+    currency: Annotated[str | None, doc("Currency the row is for; empty: all. The row for the currency wins.")] = None
+    price_tolerance: Annotated[Price, doc("Largest absolute difference of average prices.")]
+    amount_tolerance: Annotated[Amount, doc("Largest absolute difference of net amounts up to amount_threshold.")]
+    amount_threshold: Annotated[Amount | None, doc("Above this net amount the large tolerance applies.")] = None
+    amount_tolerance_large: Annotated[Amount | None, doc("Largest absolute difference above amount_threshold.")] = None
+
+
+R = TypeVar("R", bound=ReferenceRecord)
+
+
+class ReferenceData:
+    """All reference data a worker holds, in memory, by kind and name."""
+
+    def __init__(self) -> None:
+        """Start empty; the engine fills it from the compacted `reference.*` topics."""
+        self.version = 0
+        self._by_key: dict[type[ReferenceRecord], dict[str, ReferenceRecord]] = {}
+        self._by_name: dict[type[ReferenceRecord], dict[str, dict[str, ReferenceRecord]]] = {}
+        self._closed_days: dict[str, frozenset[date]] = {}
+
+    def put(self, record: ReferenceRecord) -> None:
+        """Add a record, or replace the one under its key. For the engine and for tests, never for a stage."""
+        kind = type(record)
+        self.remove(kind, record.key)
+        self._by_key.setdefault(kind, {})[record.key] = record
+        names = self._by_name.setdefault(kind, {})
+        for name in record.lookup_ids():
+            names.setdefault(name, {})[record.key] = record
+        self._changed(kind)
+
+    def remove(self, kind: type[ReferenceRecord], key: str) -> None:
+        """Take the record under `key` away, if there is one. For the engine and for tests, never for a stage."""
+        record = self._by_key.get(kind, {}).pop(key, None)
+        if record is None:
+            return
+        for name in record.lookup_ids():
+            del self._by_name[kind][name][key]
+        self._changed(kind)
+
+    def _changed(self, kind: type[ReferenceRecord]) -> None:
+        self.version += 1
+        if kind is Holiday:
+            self._closed_days.clear()
+
+    def find_all(self, kind: type[R], name: str, *, on: date) -> list[R]:
+        """All records of that kind and name that hold on the day, latest valid_from first, then by key."""
+        rows = self._by_name.get(kind, {}).get(name)
+        if not rows:
+            return []
+        found = [row for row in rows.values() if row.is_effective(on)]
+        found.sort(key=lambda row: (-row.valid_from.toordinal(), row.key))
+        return found  # type: ignore[return-value]  # a kind's table holds records of that kind only
+
+    def find(self, kind: type[R], name: str, *, on: date) -> R | None:
+        """The record of that kind and name that holds on the day; the latest valid_from wins."""
+        found = self.find_all(kind, name, on=on)
+        return found[0] if found else None
+
+    def closed_days(self, calendar: str) -> frozenset[date]:
+        """The holidays of a calendar, without weekends. Empty also for an unknown calendar: ask CalendarCoverage first."""
+        days = self._closed_days.get(calendar)
+        if days is None:
+            rows = self._by_name.get(Holiday, {}).get(calendar, {})
+            days = frozenset(row.day for row in rows.values() if isinstance(row, Holiday))
+            self._closed_days[calendar] = days
+        return days
+
+    def all(self, kind: type[R]) -> Iterator[R]:
+        """Every record of a kind, by key."""
+        rows = self._by_key.get(kind, {})
+        for key in sorted(rows):
+            yield rows[key]  # type: ignore[misc]  # a kind's table holds records of that kind only
+
+
+REFERENCE_KINDS: tuple[type[ReferenceRecord], ...] = (
+    Instrument,
+    Party,
+    Account,
+    AllocationTemplate,
+    StandingSettlementInstruction,
+    SettlementCycle,
+    Holiday,
+    CalendarCoverage,
+    ChargeRule,
+    MatchingProfile,
+)
+"""Every kind of reference data, in the order in which files are loaded."""
+
