@@ -18,6 +18,11 @@ class Side(StrEnum):
         return self is not Side.BUY
 
     @property
+    def settles_as(self) -> Side:
+        """BUY or SELL: a short sale settles like any sale. Use this wherever both sides must name the same thing."""
+        return Side.SELL if self.delivers else Side.BUY
+
+    @property
     def opposite(self) -> Side:
         """The side the counterparty sees; a short sale is a purchase to the other side."""
         return Side.BUY if self.delivers else Side.SELL

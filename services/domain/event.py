@@ -103,6 +103,15 @@ class CounterpartyConfirmation(Record, kw_only=True):
     settlement_date: Annotated[date, doc("Settlement date; FIX SettlDate (64).")]
 
 
+class IgnoredMessage(Record, kw_only=True):
+    """A well-formed message that reports nothing to book: an order status, an acknowledgement, another message type.
+
+    It is never on the wire; an adapter makes it so that capture can count what was left out, and why.
+    """
+
+    cause: Annotated[str, doc("Why there is nothing to book, in a few words and without any content of the message.")]
+
+
 # --- what the services say -------------------------------------------------------------------------------------------
 
 

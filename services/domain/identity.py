@@ -43,6 +43,6 @@ def exception_id(*, service: str, subject: str, reason: str) -> str:
 def match_key(*, counterparty: str, account: str, isin: str, side: str, trade_date: date) -> str:
     """Name what both sides of a trade know before they compare details; confirmation is partitioned by it.
 
-    `counterparty` is the counterparty's BIC, `side` is ours. Quantity, price and amounts are compared, not keyed.
+    `counterparty` is the counterparty's BIC, `side` is ours as Side.settles_as gives it. Quantity, price and amounts are compared, not keyed.
     """
     return "|".join((counterparty, account, isin, side, trade_date.isoformat()))

@@ -64,6 +64,11 @@ class Reason(StrEnum):
         "Quantities in one message contradict each other, for example accounts that do not add up to the block.",
         "Ask the sender for a correct message.",
     )
+    AMOUNT_NEGATIVE = (
+        "AMOUNT_NEGATIVE",
+        "The cash amount is negative; direction follows from the side, never from a sign.",
+        "Ask the counterparty for a correct confirmation.",
+    )
     # enrichment: waits go on by themselves once the data arrives
     INSTRUMENT_MISSING = ("INSTRUMENT_MISSING", "The instrument is not in reference data.", "Add the instrument.")
     COUNTERPARTY_MISSING = ("COUNTERPARTY_MISSING", "The counterparty is not in reference data.", "Add the party.")
@@ -97,6 +102,11 @@ class Reason(StrEnum):
         "PRICE_TYPE_UNSUITABLE",
         "The price type does not fit the instrument: debt is quoted in percent of par, all else per unit.",
         "Ask the sender for a correct report.",
+    )
+    SETTLEMENT_TYPE_UNSUITABLE = (
+        "SETTLEMENT_TYPE_UNSUITABLE",
+        "The settlement type (FIX 63) does not name a date by itself, and no settlement date (64) came with it.",
+        "Ask the sender for a report with the agreed settlement date.",
     )
     # allocation
     FILL_CONTRADICTS_BLOCK = (
@@ -175,4 +185,9 @@ class Reason(StrEnum):
         "PLACE_OF_SETTLEMENT_DIFFERS",
         "The two sides settle at different depositories without a link.",
         "Agree the place of settlement with the counterparty.",
+    )
+    CONFIRMED_TRADE_CONFLICTS = (
+        "CONFIRMED_TRADE_CONFLICTS",
+        "An allocation that is already instructed was confirmed again with other terms.",
+        "Nothing was instructed a second time; agree with the counterparty which terms hold, then cancel and repair by hand.",
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, dataclass_transform
 
 import msgspec
+from msgspec.structs import replace
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))  # for mypy: subclasses are frozen too
 class Record(msgspec.Struct, frozen=True, gc=False):
     """An immutable value; declare with `kw_only=True`, which msgspec does not inherit. Records form trees, never cycles, so they are left out of garbage collection."""
 
@@ -34,4 +36,4 @@ Rate = Annotated[Decimal, msgspec.Meta(extra={"precision": 20, "scale": 12})]
 TimestampUs = Annotated[int, msgspec.Meta(extra={"logicalType": "timestamp-micros"})]
 """Microseconds since 1970-01-01T00:00:00Z."""
 
-__all__ = ["Amount", "Decimal", "Price", "Quantity", "Rate", "Record", "TimestampUs", "date", "doc"]
+__all__ = ["Amount", "Decimal", "Price", "Quantity", "Rate", "Record", "TimestampUs", "date", "doc", "replace"]

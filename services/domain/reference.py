@@ -161,7 +161,10 @@ class ChargeRule(ReferenceRecord, kw_only=True):
     threshold_amount: Annotated[Amount | None, doc("Only when the gross amount is above this.")] = None
     cap_amount: Annotated[Amount | None, doc("Never more than this.")] = None
     currency: Annotated[str, doc("Currency of amounts; the charge applies to trades in this currency.")]
-    rounding: Annotated[Rounding, doc("How the result is rounded to the minor unit.")] = Rounding.HALF_UP
+    rounding: Annotated[Rounding, doc("How the result is rounded.")] = Rounding.HALF_UP
+    rounding_unit: Annotated[
+        Amount | None, doc("What the result is rounded to a multiple of; empty: the currency's minor unit.")
+    ] = None
 
 
 class MatchingProfile(ReferenceRecord, kw_only=True):
@@ -236,6 +239,10 @@ class ReferenceData:
             days = frozenset(row.day for row in rows.values() if isinstance(row, Holiday))
             self._closed_days[calendar] = days
         return days
+
+    def count(self) -> int:
+        """Number of records held."""
+        return sum(len(rows) for rows in self._by_key.values())
 
     def all(self, kind: type[R]) -> Iterator[R]:
         """Every record of a kind, by key."""

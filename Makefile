@@ -1,0 +1,73 @@
+# `make` lists the targets. Each works from a fresh clone: it sets up what it needs first, once.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Which Python builds the virtual environment: make setup PYTHON=python3.12
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+# Newer than the lock file means: the environment holds what the lock file says.
+READY := $(VENV)/.ready
+
+##@ Start
+.PHONY: help setup run demo
+
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) ## Build the virtual environment from uv.lock (a minute, once)
+
+run: $(READY) ## Run the whole service on this machine, on a real Kafka, until Ctrl-C
+	$(PY) -m deploy.local.run
+
+demo: $(READY) ## Show one trade on its way through the services
+	$(PY) -m deploy.local.demo
+
+##@ Check
+.PHONY: test check format bench
+
+test: $(READY) ## Every check and every test; what the build server runs
+	@$(PY) -m deploy.local.check
+
+check: $(READY) ## The same without the tests that need a server
+	@$(PY) -m deploy.local.check --fast
+
+format: $(READY) ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Measure throughput and latency
+	$(PY) -m tests.bench
+
+##@ Data
+.PHONY: schemas topics sample clean
+
+schemas: $(READY) ## Check the schemas: examples, use, compatibility
+	$(PY) -m services schemas
+
+topics: $(READY) ## Create or compare the topics of the cluster
+	$(PY) -m services topics
+
+sample: $(READY) ## Send a sample trading day to the running service
+	$(PY) -m services sample
+
+clean: ## Forget the data of `make run`; the environment and the jars stay
+	rm -rf .local/run
+
+$(READY): pyproject.toml uv.lock
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "error: $(PYTHON) was not found; install Python 3.11 or newer, or name one: make setup PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: Python 3.11 or newer is needed and $(PYTHON) is $$($(PYTHON) --version 2>&1); name a newer one: make setup PYTHON=python3.11" >&2; exit 2; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { \
+		echo "error: the virtual environment was not made; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen
+	@touch $@

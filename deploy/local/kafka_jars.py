@@ -1,0 +1,96 @@
+"""The jars of the local broker, fetched once from Maven Central by deploy/kafka/pom.xml.
+
+They lie in .local/kafka/libs-<version>. The directory appears under that name only when it is complete, and its stamp
+holds the digest of the pom it was made from: an interrupted download or a changed pom is fetched anew, anything else
+needs neither Maven nor network.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+from deploy.local.tools import LocalServerError, find_java, find_maven
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LOCAL = REPOSITORY / ".local"
+"""Everything that is made on this machine and can be made again; not in version control."""
+POM = REPOSITORY / "deploy" / "kafka" / "pom.xml"
+
+_MAVEN_SECONDS_MAX = 600.0
+_STAMP = ".complete"
+_SHOWN_LINES_MAX = 15
+
+
+def kafka_version(pom: Path = POM) -> str:
+    """The Kafka version that the pom names in its property `kafka.version`."""
+    version = ElementTree.parse(pom).findtext("./{*}properties/{*}kafka.version")
+    if not version:
+        raise LocalServerError(f"{pom} has no property kafka.version.")
+    return version
+
+
+def ensure_jars(pom: Path = POM, local: Path = LOCAL) -> Path:
+    """The directory with all jars of the broker, fetched if need be. Safe to call from several processes at once.
+
+    Raises:
+        MissingToolError: jars are to be fetched and Maven or Java is missing.
+        LocalServerError: Maven could not fetch them; the message ends with what it said.
+    """
+    libs = local / "kafka" / f"libs-{kafka_version(pom)}"
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()
+    if _is_complete(libs, digest):
+        return libs
+    libs.parent.mkdir(parents=True, exist_ok=True)
+    with (libs.parent / "libs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_complete(libs, digest):  # another process may have fetched them while this one waited
+            _fetch(pom, libs, digest)
+    return libs
+
+
+def _is_complete(libs: Path, digest: str) -> bool:
+    try:
+        return (libs / _STAMP).read_text() == digest
+    except FileNotFoundError:
+        return False
+
+
+def _fetch(pom: Path, libs: Path, digest: str) -> None:
+    """Fetch into a directory beside it, stamp that, and give it the final name in one step."""
+    maven, java = find_maven(), find_java()
+    partial = libs.with_name(libs.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    print(
+        f"Fetching Apache Kafka {kafka_version(pom)} from Maven Central (44 MB, once) ...", file=sys.stderr, flush=True
+    )
+    _run_maven(maven, java, pom, partial)
+    (partial / _STAMP).write_text(digest)
+    shutil.rmtree(libs, ignore_errors=True)
+    partial.rename(libs)
+
+
+def _run_maven(maven: Path, java: Path, pom: Path, target: Path) -> None:
+    command = [
+        str(maven), "--quiet", "--batch-mode", "--strict-checksums", "--file", str(pom),
+        "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}",
+    ]  # fmt: skip
+    environment = dict(os.environ)
+    if str(java.parents[1]) != environment.get("JAVA_HOME"):
+        environment.pop("JAVA_HOME", None)  # mvn would insist on it, though the good Java is the one on PATH
+    try:
+        answer = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=_MAVEN_SECONDS_MAX, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise LocalServerError(f"Maven did not fetch the Kafka jars within {_MAVEN_SECONDS_MAX:.0f} s.") from None
+    if answer.returncode != 0:
+        said = (answer.stdout + answer.stderr).strip().splitlines()[-_SHOWN_LINES_MAX:]
+        raise LocalServerError("Maven could not fetch the Kafka jars. It said:\n" + "\n".join(said))

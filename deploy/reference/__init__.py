@@ -1,0 +1,1 @@
+"""Default reference data, and the program that generates its calendars."""

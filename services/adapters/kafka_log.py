@@ -1,0 +1,418 @@
+"""The log on Apache Kafka, through confluent-kafka (librdkafka).
+
+Low-level errors are translated here and nowhere else, into the remedies of `services.engine.log`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import OFFSET_INVALID, Consumer, IsolationLevel, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from services.engine.log import (
+    AbortRequired,
+    CommitUnknown,
+    Fenced,
+    GroupMetadata,
+    LogError,
+    LogRecord,
+    OutgoingRecord,
+    RebalanceListener,
+    TopicPartition,
+)
+
+_LOGGER = logging.getLogger("librdkafka")
+"""librdkafka's own lines go through Python's logging, so that the worker's log has one format and one level."""
+
+SESSION_TIMEOUT_MS = 12_000
+TRANSACTION_TIMEOUT_MS = 10_000  # below the session timeout: a stuck transaction dies before its partitions move on
+MESSAGE_TIMEOUT_MS = 9_000  # librdkafka wants it below the transaction timeout
+REQUEST_TIMEOUT_SECONDS = 30.0
+FETCH_QUEUE_KIB_MAX = 32_768  # per consumer: bounds what is fetched ahead
+
+_FENCED_CODES = frozenset(
+    {
+        KafkaError._FENCED,  # noqa: SLF001  # confluent-kafka's public name of a local error begins with an underscore
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+    }
+)
+
+
+class KafkaLog:
+    """A Kafka cluster; `prefix` sets the names of one installation apart from its neighbours on the same cluster."""
+
+    def __init__(self, bootstrap_servers: str, *, prefix: str = "", client_settings: Mapping[str, Any] | None = None) -> None:
+        """Remember where the cluster is; nothing connects yet. `client_settings` (security …) go to every client."""
+        self._base: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, **(client_settings or {})}
+        self._prefix = prefix
+        self._tools: Producer | None = None
+        self._admin_client: AdminClient | None = None
+
+    def consumer(self, group: str, topics: Sequence[str], listener: RebalanceListener) -> KafkaGroupConsumer:
+        """Join a group."""
+        return KafkaGroupConsumer(self._base, self._prefix, group, topics, listener)
+
+    def producer(self, transactional_id: str) -> KafkaTransactionalProducer:
+        """Take over an identity and abort what its predecessor left open."""
+        return KafkaTransactionalProducer(self._base, self._prefix, transactional_id)
+
+    def reader(self, offsets: Mapping[TopicPartition, int]) -> KafkaReader:
+        """Read from the given offsets on."""
+        ends = self.end_offsets(offsets, committed_only=False)
+        return KafkaReader(self._base, self._prefix, offsets, ends)
+
+    def send(self, records: Iterable[OutgoingRecord]) -> None:
+        """Write with an idempotent producer and wait for every acknowledgement."""
+        if self._tools is None:
+            self._tools = Producer(self._base | _PRODUCER_SETTINGS | {"enable.idempotence": True}, logger=_LOGGER)
+        errors: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                errors.append(error)
+
+        for record in records:
+            _produce(self._tools, self._prefix, record, delivered)
+        if self._tools.flush(REQUEST_TIMEOUT_SECONDS) or errors:
+            reason = errors[0].str() if errors else "no acknowledgement in time"
+            raise LogError(f"{len(errors) or 'some'} records were not written: {reason}")
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions of a topic."""
+        try:
+            metadata = self._admin.list_topics(self._prefix + topic, timeout=REQUEST_TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise LogError(f"the cluster did not answer: {_text(error)}") from error
+        found = metadata.topics.get(self._prefix + topic)
+        if found is None or found.error is not None:
+            raise LogError(f"topic {self._prefix + topic} does not exist; run: posttrade topics apply")
+        return len(found.partitions)
+
+    def end_offsets(self, partitions: Iterable[TopicPartition], *, committed_only: bool) -> dict[TopicPartition, int]:
+        """Last stable offset or high watermark of each partition."""
+        wanted = {self._wire(partition): OffsetSpec.latest() for partition in partitions}
+        if not wanted:
+            return {}
+        isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
+        futures = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_SECONDS)
+        try:
+            return {
+                TopicPartition(wire.topic.removeprefix(self._prefix), wire.partition): future.result().offset
+                for wire, future in futures.items()
+            }
+        except KafkaException as error:
+            raise LogError(f"end offsets could not be read: {_text(error)}") from error
+
+    def close(self) -> None:
+        """Release the tools' producer."""
+        if self._tools is not None:
+            self._tools.flush(REQUEST_TIMEOUT_SECONDS)
+            self._tools = None
+
+    @property
+    def _admin(self) -> AdminClient:
+        if self._admin_client is None:
+            self._admin_client = AdminClient(self._base, logger=_LOGGER)
+        return self._admin_client
+
+    def _wire(self, partition: TopicPartition) -> KafkaTopicPartition:
+        return KafkaTopicPartition(self._prefix + partition.topic, partition.partition)
+
+
+_PRODUCER_SETTINGS: dict[str, Any] = {
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    "partitioner": "murmur2_random",  # as Java clients do, so that our keys and theirs meet on one partition
+    "queue.buffering.max.messages": 500_000,
+    "message.max.bytes": 4_194_304,
+}
+
+
+def _produce(producer: Producer, prefix: str, record: OutgoingRecord, delivered: Any = None) -> None:
+    deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
+    arguments: dict[str, Any] = {"key": record.key, "value": record.value}
+    if record.headers:
+        arguments["headers"] = list(record.headers)
+    if record.partition is not None:
+        arguments["partition"] = record.partition
+    if delivered is not None:
+        arguments["on_delivery"] = delivered
+    while True:
+        try:
+            producer.produce(prefix + record.topic, **arguments)
+            return
+        except BufferError:
+            producer.poll(0.1)
+            if time.monotonic() > deadline:
+                raise CommitUnknown("the send buffer stayed full") from None
+
+
+class KafkaGroupConsumer:
+    """A librdkafka consumer. Rebalance callbacks run inside `poll` and `close` only."""
+
+    def __init__(
+        self, base: Mapping[str, Any], prefix: str, group: str, topics: Sequence[str], listener: RebalanceListener
+    ) -> None:
+        """Subscribe; the group is joined by the first poll."""
+        self.group = group
+        self._prefix = prefix
+        self._listener = listener
+        self._positions: dict[TopicPartition, int] = {}
+        self._consumer = Consumer(
+            dict(base)
+            | {
+                "group.id": prefix + group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "isolation.level": "read_committed",  # also makes a new owner wait for its predecessor's transaction
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "range",  # keeps equally partitioned topics of a group together
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "heartbeat.interval.ms": 3_000,
+                "max.poll.interval.ms": 300_000,
+                "enable.partition.eof": True,  # tells the position behind transaction markers, without which lag never is 0
+                "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": FETCH_QUEUE_KIB_MAX,
+                "fetch.message.max.bytes": 4_194_304,
+            },
+            logger=_LOGGER,
+        )
+        self._consumer.subscribe(
+            [prefix + topic for topic in topics],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def _on_assign(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
+        consumer.assign(partitions)
+        consumer.pause(partitions)
+        self._listener.on_assigned([self._named(partition) for partition in partitions])
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
+        for partition in partitions:
+            self._positions.pop(self._named(partition), None)
+        self._listener.on_revoked([self._named(partition) for partition in partitions])
+        consumer.unassign()
+
+    def poll(self, records_max: int, timeout_seconds: float) -> list[LogRecord]:
+        """Fetch up to `records_max` records."""
+        try:
+            messages = self._consumer.consume(records_max, timeout_seconds)
+        except KafkaException as error:
+            raise LogError(f"group {self.group} could not be read: {_text(error)}") from error
+        prefix_length = len(self._prefix)
+        positions: dict[tuple[str, int], int] = {}
+        records: list[LogRecord] = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                record = _to_record(message, prefix_length)
+                records.append(record)
+                positions[record.topic, record.partition] = record.offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see _FENCED_CODES
+                positions[message.topic()[prefix_length:], message.partition()] = message.offset()
+            else:
+                raise LogError(f"group {self.group} could not be read: {error.str()}")
+        for (topic, number), position in positions.items():
+            self._positions[TopicPartition(topic, number)] = position
+        return records
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Next offsets; an end-of-partition event stands behind transaction markers."""
+        return dict(self._positions)
+
+    def metadata(self) -> GroupMetadata:
+        """Generation and member id at this moment."""
+        return self._consumer.consumer_group_metadata()  # type: ignore[no-any-return]
+
+    def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """Committed offsets; librdkafka asks for stable ones and repeats while a transaction is pending."""
+        wanted = [self._wire(partition) for partition in partitions]
+        try:
+            found = self._consumer.committed(wanted, REQUEST_TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise LogError(f"committed offsets of {self.group} could not be read: {_text(error)}") from error
+        return {self._named(row): None if row.offset == OFFSET_INVALID else row.offset for row in found}
+
+    def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets."""
+        for partition, offset in offsets.items():
+            try:
+                self._consumer.seek(KafkaTopicPartition(self._prefix + partition.topic, partition.partition, offset))
+            except KafkaException as error:
+                if error.args[0].code() not in _NOT_OWNED_CODES:
+                    raise LogError(f"{partition} could not be rewound: {_text(error)}") from error
+
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
+        """Start delivering."""
+        try:
+            self._consumer.resume([self._wire(partition) for partition in partitions])
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_OWNED_CODES:
+                raise LogError(f"partitions of {self.group} could not be resumed: {_text(error)}") from error
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _named(self, partition: KafkaTopicPartition) -> TopicPartition:
+        return TopicPartition(partition.topic.removeprefix(self._prefix), partition.partition)
+
+    def _wire(self, partition: TopicPartition) -> KafkaTopicPartition:
+        return KafkaTopicPartition(self._prefix + partition.topic, partition.partition)
+
+
+_NOT_OWNED_CODES = frozenset(
+    {
+        KafkaError._STATE,  # noqa: SLF001  # see _FENCED_CODES
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    }
+)
+
+
+def _to_record(message: Message, prefix_length: int) -> LogRecord:
+    headers = message.headers()
+    return LogRecord(
+        message.topic()[prefix_length:],
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        message.timestamp()[1],
+        tuple(headers) if headers else (),
+    )
+
+
+class KafkaTransactionalProducer:
+    """A librdkafka transactional producer."""
+
+    def __init__(self, base: Mapping[str, Any], prefix: str, transactional_id: str) -> None:
+        """Fence older producers of the same id; blocks until the coordinator has answered."""
+        self._prefix = prefix
+        self._producer = Producer(
+            dict(base)
+            | _PRODUCER_SETTINGS
+            | {
+                "transactional.id": prefix + transactional_id,
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+                "message.timeout.ms": MESSAGE_TIMEOUT_MS,
+            },
+            logger=_LOGGER,
+        )
+        self._call(self._producer.init_transactions, REQUEST_TIMEOUT_SECONDS)
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self._call(self._producer.begin_transaction)
+
+    def produce(self, record: OutgoingRecord) -> None:
+        """Add a record."""
+        try:
+            _produce(self._producer, self._prefix, record)
+        except KafkaException as error:
+            raise _remedy(error) from error
+
+    def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
+        """Add offsets, checked against the group's generation by the coordinator."""
+        rows = [KafkaTopicPartition(self._prefix + key.topic, key.partition, offset) for key, offset in offsets.items()]
+        self._call(self._producer.send_offsets_to_transaction, rows, metadata, REQUEST_TIMEOUT_SECONDS)
+
+    def commit(self) -> None:
+        """Commit; certain when it returns."""
+        self._call(self._producer.commit_transaction, REQUEST_TIMEOUT_SECONDS)
+
+    def abort(self) -> None:
+        """Drop the transaction."""
+        self._call(self._producer.abort_transaction, REQUEST_TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        """Drop what is queued and let the client go. A fenced or fatal client refuses even that; it is gone anyway."""
+        with contextlib.suppress(KafkaException):
+            self._producer.purge()
+            self._producer.poll(0)
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except KafkaException as error:
+            raise _remedy(error) from error
+
+
+def _remedy(error: KafkaException) -> LogError:
+    """Name the remedy. Anything that is not clearly abortable or fenced is doubt: fatal does not mean 'not committed'."""
+    detail = error.args[0]
+    if detail.code() in _FENCED_CODES:
+        return Fenced(f"another worker has taken over this slot: {detail.str()}")
+    if detail.txn_requires_abort():
+        return AbortRequired(detail.str())
+    return CommitUnknown(detail.str())
+
+
+class KafkaReader:
+    """A consumer with assigned partitions, for state, reference data and tools."""
+
+    def __init__(
+        self, base: Mapping[str, Any], prefix: str, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> None:
+        """Assign the partitions."""
+        self._prefix = prefix
+        self._pending = {partition for partition, end in ends.items() if end > offsets[partition]}
+        self._ends = dict(ends)
+        self._consumer = Consumer(
+            dict(base)
+            | {
+                "group.id": prefix + "reader",  # demanded by librdkafka; nothing is ever committed under it
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 50,
+                "fetch.message.max.bytes": 4_194_304,
+            },
+            logger=_LOGGER,
+        )
+        rows = [KafkaTopicPartition(prefix + key.topic, key.partition, offset) for key, offset in offsets.items()]
+        self._consumer.assign(rows)
+
+    def poll(self, records_max: int, timeout_seconds: float) -> list[LogRecord]:
+        """Fetch records and note which partitions have reached their measured end."""
+        records: list[LogRecord] = []
+        prefix_length = len(self._prefix)
+        for message in self._consumer.consume(records_max, timeout_seconds):
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see _FENCED_CODES
+                self._note(message, message.offset())
+                continue
+            if error is not None:
+                raise LogError(f"a partition could not be read: {error.str()}")
+            records.append(_to_record(message, prefix_length))
+            self._note(message, message.offset() + 1)
+        return records
+
+    def _note(self, message: Message, position: int) -> None:
+        partition = TopicPartition(message.topic().removeprefix(self._prefix), message.partition())
+        # An end-of-partition event under read_committed may mean "a transaction is open": only the position counts.
+        if partition in self._pending and position >= self._ends[partition]:
+            self._pending.discard(partition)
+
+    def at_end(self) -> bool:
+        """Whether the ends measured at the start are reached."""
+        return not self._pending
+
+    def close(self) -> None:
+        """Let the client go."""
+        self._consumer.close()
+
+
+def _text(error: KafkaException) -> str:
+    detail = error.args[0]
+    return detail.str() if isinstance(detail, KafkaError) else str(detail)

@@ -1,0 +1,82 @@
+"""One codec for all topics: each value is read and written by its topic's format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from services.adapters import fix
+from services.adapters.avro_codec import AvroCodec
+from services.domain.errors import DecodeError, EncodeError
+from services.domain.event import SettlementMessage
+from services.domain.record import Record
+from services.topics import TopicFormat, TopicSpecification
+
+Decode = Callable[[bytes | None], Record]
+Encode = Callable[[Record], bytes]
+
+
+class FormatCodec:
+    """The engine's `TopicCodec`, built from the topics' specifications."""
+
+    def __init__(self, topics: Mapping[str, TopicSpecification], avro: AvroCodec | None = None) -> None:
+        """Choose reader and writer of every topic once."""
+        self.avro = avro or AvroCodec()
+        self._decoders: dict[str, Decode] = {}
+        self._encoders: dict[str, Encode] = {}
+        for name, topic in topics.items():
+            self._add(name, topic)
+
+    def _add(self, name: str, topic: TopicSpecification) -> None:
+        if topic.format is TopicFormat.AVRO:
+            self._decoders[name] = self._avro_decoder(topic)
+            self._encoders[name] = self._avro_encoder(topic)
+        elif topic.format is TopicFormat.FIX:
+            self._decoders[name] = _decode_fix
+        elif topic.format is TopicFormat.XML:
+            self._encoders[name] = _encode_message
+
+    def _avro_decoder(self, topic: TopicSpecification) -> Decode:
+        record_type = topic.record_type
+        if record_type is None:
+            raise ValueError(f"topic {topic.name} is Avro but names no record")
+        decode = self.avro.decode
+        return lambda value: decode(value, record_type)
+
+    def _avro_encoder(self, topic: TopicSpecification) -> Encode:
+        record_type, encode = topic.record_type, self.avro.encode
+
+        def checked(event: Record) -> bytes:
+            if type(event) is not record_type:
+                raise EncodeError(f"{topic.name} takes {record_type}, not {type(event).__name__}")
+            return encode(event)
+
+        return checked
+
+    def decode(self, topic: str, value: bytes | None) -> Record:
+        """Read a value; raises DecodeError."""
+        decoder = self._decoders.get(topic)
+        if decoder is None:
+            raise DecodeError(f"topic {topic} is not read as events")
+        return decoder(value)
+
+    def encode(self, topic: str, event: Record) -> bytes:
+        """Write a value; raises EncodeError."""
+        encoder = self._encoders.get(topic)
+        if encoder is None:
+            raise EncodeError(f"topic {topic} is not written by a service")
+        return encoder(event)
+
+
+def _decode_fix(value: bytes | None) -> Record:
+    if not value:
+        raise DecodeError("value was empty")
+    try:
+        return fix.decode(value)
+    except fix.FixError as error:
+        raise DecodeError(str(error)) from error
+
+
+def _encode_message(event: Record) -> bytes:
+    if not isinstance(event, SettlementMessage):
+        raise EncodeError(f"a message topic takes SettlementMessage, not {type(event).__name__}")
+    return event.text.encode()

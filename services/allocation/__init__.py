@@ -1,0 +1,36 @@
+"""Allocation: the fills of one order on one trade date become a block, and the block is divided among accounts.
+
+Reads       `trades.enriched` (EnrichedTrade) and `trades.allocation-requests` (AllocationInstruction), both keyed by
+            order_id and equally partitioned, so that a block and its instructions meet on one worker.
+Writes      `trades.allocated` (AllocatedTrade, key match_key) and `exceptions` (ExceptionEvent, key exception_id).
+Remembers   per block: its terms, its exact totals, how much is given away and what is pending (Block); per fill what
+            was reported last (Fill); per instruction its content and its fate (KeptInstruction); what waits for
+            reference data (WaitingBlock, WaitingShare); which blocks are not finished (OpenBlock, NextDeadline).
+
+Rules
+- A block is complete when the latest report of its fills, by transaction time, leaves nothing open and its cumulative
+  quantity is the sum of the live fills. Nothing is judged or divided before that, so prices and cash depend neither on
+  which of the two topics is ahead nor on when a fill arrives.
+- The policy of the block account (reference Account, on the trade date) decides: SINGLE gives the whole block to the
+  account, TEMPLATE divides it by the standing template in units of the denomination, EXPLICIT waits for instructions,
+  which are applied in the order of their topic and may each take a part.
+- Cash (gross, accrued interest, every charge) is divided by quantity. An instruction gets the rounded cumulative amount
+  up to it, less the rounded cumulative amount before it; within it the largest remainder decides (money.apportion). So
+  parts are never negative, and once the block is fully allocated they add up to it to the last unit, whether it was
+  divided by one instruction or by many.
+- A share whose account or settlement instruction is unknown keeps its cash, waits under an open exception, and is
+  published as soon as reference data has it.
+
+Guarantees
+- Fills and NEW instructions give the same allocations and exceptions however the two topics interleave, as long as
+  the fills end with the report that completes the block. What comes later races with the client's instruction by
+  nature: a correction, a REPLACE or a CANCEL that is in time is applied, one that is late is an open exception. Neither
+  is lost, and nothing that was published is ever edited.
+- One fill version counts once and one instruction id is applied once, however often they arrive.
+
+Refuses     FILL_CONTRADICTS_BLOCK, AMENDED_AFTER_ALLOCATION, FILL_AFTER_ALLOCATION, ALLOCATION_CONFLICTS,
+            ALLOCATION_CHANGE_UNSUPPORTED, ALLOCATION_CONTRADICTS_BLOCK, QUANTITIES_DISAGREE, QUANTITY_NOT_POSITIVE,
+            OVER_ALLOCATION.
+Waits       ACCOUNT_MISSING, ALLOCATION_TEMPLATE_MISSING, INSTRUMENT_MISSING (blocks), ACCOUNT_MISSING,
+            ACCOUNT_SSI_MISSING (shares), BLOCK_UNALLOCATED (time is up).
+"""

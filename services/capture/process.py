@@ -1,0 +1,283 @@
+"""The stage: recognise, check, remember, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from services.capture import rules
+from services.capture.rules import Refusal
+from services.capture.state import (
+    REFUSED_CONTENTS_MAX,
+    RefusedMessage,
+    SeenExecution,
+    SeenMessage,
+    confirmation_fingerprint,
+    confirmation_subject,
+    execution_fingerprint,
+    execution_subject,
+    instruction_fingerprint,
+    instruction_subject,
+)
+from services.domain import checks, identity
+from services.domain.code import ExceptionStatus, ExecutionType
+from services.domain.event import (
+    AllocationInstruction,
+    CapturedTrade,
+    CounterpartyConfirmation,
+    ExceptionEvent,
+    Execution,
+    IgnoredMessage,
+    ReceivedConfirmation,
+)
+from services.domain.reason import Reason
+from services.domain.record import Record, doc
+from services.stage import Outcome, Publish, Received, State, Suppress
+
+SERVICE = "capture"
+
+TRADES_CAPTURED = "trades.captured"
+ALLOCATION_REQUESTS = "trades.allocation-requests"
+CONFIRMATIONS_RECEIVED = "confirmations.received"
+EXCEPTIONS = "exceptions"
+
+_DUPLICATE = Suppress(cause="duplicate")
+_NOT_AN_EXECUTION = Suppress(cause="not_an_execution")
+
+
+class Submission(Record, kw_only=True):
+    """What refusals and closings need to know of a message, whatever its kind."""
+
+    subject_id: Annotated[str, doc("Key under which the message is remembered, and subject of its exceptions.")]
+    fingerprint: Annotated[str, doc("Fingerprint of its content.")]
+    title: Annotated[str, doc("How the exception's sentence begins: kind, sender's id and sender.")]
+    order_id: Annotated[str | None, doc("Order concerned, when there is one.")]
+    details: Annotated[dict[str, str], doc("What every exception about the message says of it.")]
+
+
+class CaptureStage:
+    """Capture as the engine runs it; the contract is the package's docstring."""
+
+    name = SERVICE
+    state_types: tuple[type[Record], ...] = (SeenExecution, SeenMessage, RefusedMessage)
+    suppress_causes: tuple[str, ...] = (_DUPLICATE.cause, _NOT_AN_EXECUTION.cause)
+
+    def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
+        """Turn each message into a trade, a request, a confirmation, an exception, or a counted suppression."""
+        outcomes: list[Outcome] = []
+        for received in batch:
+            outcomes += _capture(received, state, now_us)
+        return outcomes
+
+    def on_time(self, state: State, now_us: int) -> list[Outcome]:
+        """Nothing falls due here."""
+        return []
+
+
+def _capture(received: Received, state: State, now_us: int) -> list[Outcome]:
+    event = received.event
+    if isinstance(event, Execution):
+        return _capture_execution(received, event, state, now_us)
+    if isinstance(event, AllocationInstruction):
+        return _capture_instruction(received, event, state, now_us)
+    if isinstance(event, CounterpartyConfirmation):
+        return _capture_confirmation(received, event, state, now_us)
+    if isinstance(event, IgnoredMessage):
+        return [_NOT_AN_EXECUTION]
+    raise TypeError(f"capture was given a {type(event).__name__}")
+
+
+# --- executions ------------------------------------------------------------------------------------------------------
+
+
+def _capture_execution(received: Received, execution: Execution, state: State, now_us: int) -> list[Outcome]:
+    subject_id = execution_subject(execution)
+    fingerprint = execution_fingerprint(execution)
+    seen = state.get(SeenExecution, subject_id)
+    if seen is not None and seen.fingerprint == fingerprint:
+        return [_DUPLICATE]
+    refusal = rules.refusal_of_execution(execution, key=received.key)
+    if refusal is None and seen is not None:
+        refusal = rules.conflict(Reason.EXECUTION_CONFLICTS)
+    trade = None
+    if refusal is None and execution.execution_type is not ExecutionType.TRADE:
+        trade = _trade_referred_to(execution, state)
+        refusal = rules.refusal_of_reference(execution, trade)
+    if refusal is not None:
+        return _refuse(_execution_submission(execution, subject_id, fingerprint), refusal, state, now_us)
+    booked = _remember_execution(execution, subject_id, fingerprint, trade, state)
+    published = Publish(
+        topic=TRADES_CAPTURED, key=execution.order_id, event=_captured_trade(execution, booked, received)
+    )
+    return [published, *_close_about_execution(execution, subject_id, booked, state, now_us)]
+
+
+def _trade_referred_to(execution: Execution, state: State) -> SeenExecution | None:
+    """The row of the trade, also when the report that is named was itself a correction of it."""
+    named = state.get(SeenExecution, execution_subject(execution, execution_id=execution.execution_reference_id))
+    return None if named is None else state.get(SeenExecution, named.trade_id)
+
+
+def _remember_execution(
+    execution: Execution, subject_id: str, fingerprint: str, trade: SeenExecution | None, state: State
+) -> SeenExecution:
+    """Remember the report, and on its trade the new version; give the report's row."""
+    report = SeenExecution(
+        fingerprint=fingerprint,
+        trade_id=subject_id if trade is None else trade.trade_id,
+        order_id=execution.order_id,
+        version=1 if trade is None else trade.version + 1,
+        is_cancelled=execution.execution_type is ExecutionType.TRADE_CANCEL,
+    )
+    state.put(subject_id, report)
+    if trade is not None:
+        changed = msgspec.structs.replace(trade, version=report.version, is_cancelled=report.is_cancelled)
+        state.put(trade.trade_id, changed)
+    return report
+
+
+def _captured_trade(execution: Execution, booked: SeenExecution, received: Received) -> CapturedTrade:
+    return CapturedTrade(
+        **msgspec.structs.asdict(execution),
+        trade_id=booked.trade_id,
+        version=booked.version,
+        received_at_us=received.timestamp_us,
+    )
+
+
+def _execution_submission(execution: Execution, subject_id: str, fingerprint: str) -> Submission:
+    details = {
+        "sender": rules.shown(execution.sender),
+        "execution_id": rules.shown(execution.execution_id),
+        "trade_date": execution.trade_date.isoformat(),
+        "side": execution.side.value,
+    }
+    title = f"Execution {details['execution_id']} of {details['sender']}"
+    return _submission(subject_id, fingerprint, title, execution.order_id, details)
+
+
+def _close_about_execution(
+    execution: Execution, subject_id: str, booked: SeenExecution, state: State, now_us: int
+) -> list[Outcome]:
+    """Close what was open about the report, and about the one it corrects or cancels: now it is clear what holds."""
+    outcome = f"captured as trade {booked.trade_id} in version {booked.version}"
+    subjects = [subject_id]
+    if execution.execution_type is not ExecutionType.TRADE:
+        subjects.append(execution_subject(execution, execution_id=execution.execution_reference_id))
+    closings: list[Outcome] = []
+    for subject in subjects:
+        if state.get(RefusedMessage, subject) is not None:
+            about = _execution_submission(execution, subject, booked.fingerprint)
+            closings += _close(about, outcome, state, now_us)
+    return closings
+
+
+# --- allocation instructions and confirmations -----------------------------------------------------------------------
+
+
+def _capture_instruction(
+    received: Received, instruction: AllocationInstruction, state: State, now_us: int
+) -> list[Outcome]:
+    subject_id = instruction_subject(instruction)
+    fingerprint = instruction_fingerprint(instruction)
+    seen = state.get(SeenMessage, subject_id)
+    if seen is not None and seen.fingerprint == fingerprint:
+        return [_DUPLICATE]
+    details = {"sender": rules.shown(instruction.sender), "instruction_id": rules.shown(instruction.instruction_id)}
+    title = f"Allocation {details['instruction_id']} of {details['sender']}"
+    submission = _submission(subject_id, fingerprint, title, instruction.order_id, details)
+    refusal = rules.refusal_of_instruction(instruction, key=received.key)
+    if refusal is None and seen is not None:
+        refusal = rules.conflict(Reason.ALLOCATION_CONFLICTS)
+    if refusal is not None:
+        return _refuse(submission, refusal, state, now_us)
+    state.put(subject_id, SeenMessage(fingerprint=fingerprint))
+    published = Publish(topic=ALLOCATION_REQUESTS, key=instruction.order_id, event=instruction)
+    return [published, *_close(submission, "accepted", state, now_us)]
+
+
+def _capture_confirmation(
+    received: Received, confirmation: CounterpartyConfirmation, state: State, now_us: int
+) -> list[Outcome]:
+    subject_id = confirmation_subject(confirmation)
+    fingerprint = confirmation_fingerprint(confirmation)
+    seen = state.get(SeenMessage, subject_id)
+    if seen is not None and seen.fingerprint == fingerprint:
+        return [_DUPLICATE]
+    details = {"sender": rules.shown(confirmation.sender), "confirmation_id": rules.shown(confirmation.confirmation_id)}
+    title = f"Confirmation {details['confirmation_id']} of {details['sender']}"
+    submission = _submission(subject_id, fingerprint, title, None, details)
+    refusal = rules.refusal_of_confirmation(confirmation, key=received.key)
+    if refusal is None and seen is not None:
+        refusal = rules.conflict(Reason.CONFIRMATION_CONFLICTS)
+    if refusal is not None:
+        return _refuse(submission, refusal, state, now_us)
+    state.put(subject_id, SeenMessage(fingerprint=fingerprint))
+    event = _received_confirmation(confirmation, received)
+    published = Publish(topic=CONFIRMATIONS_RECEIVED, key=event.match_key, event=event)
+    return [published, *_close(submission, "accepted", state, now_us)]
+
+
+def _received_confirmation(confirmation: CounterpartyConfirmation, received: Received) -> ReceivedConfirmation:
+    match_key = identity.match_key(
+        counterparty=confirmation.sender,
+        account=confirmation.account,
+        isin=confirmation.isin,
+        side=confirmation.side.opposite,  # the counterparty's sale is our purchase
+        trade_date=confirmation.trade_date,
+    )
+    return ReceivedConfirmation(
+        **msgspec.structs.asdict(confirmation), match_key=match_key, received_at_us=received.timestamp_us
+    )
+
+
+# --- refusing and closing --------------------------------------------------------------------------------------------
+
+
+def _submission(
+    subject_id: str, fingerprint: str, title: str, order_id: str | None, details: dict[str, str]
+) -> Submission:
+    known = order_id if order_id is not None and checks.is_identifier(order_id) else None
+    return Submission(subject_id=subject_id, fingerprint=fingerprint, title=title, order_id=known, details=details)
+
+
+def _refuse(submission: Submission, refusal: Refusal, state: State, now_us: int) -> list[Outcome]:
+    """Raise the exception once per content; the same refused content again is a duplicate."""
+    remembered = state.get(RefusedMessage, submission.subject_id) or RefusedMessage(fingerprints=(), open_reasons=())
+    if submission.fingerprint in remembered.fingerprints:
+        return [_DUPLICATE]
+    reasons = remembered.open_reasons
+    row = RefusedMessage(
+        fingerprints=(*remembered.fingerprints, submission.fingerprint)[-REFUSED_CONTENTS_MAX:],
+        open_reasons=reasons if refusal.reason.value in reasons else (*reasons, refusal.reason.value),
+    )
+    state.put(submission.subject_id, row)
+    return [_exception(submission, refusal, ExceptionStatus.OPEN, now_us)]
+
+
+def _close(submission: Submission, outcome: str, state: State, now_us: int) -> list[Outcome]:
+    """Close every exception that is open about the subject; what was refused stays known as a duplicate."""
+    remembered = state.get(RefusedMessage, submission.subject_id)
+    if remembered is None or not remembered.open_reasons:
+        return []
+    state.put(submission.subject_id, msgspec.structs.replace(remembered, open_reasons=()))
+    gone = (Refusal(reason=Reason[reason], finding=outcome, details={}) for reason in remembered.open_reasons)
+    return [_exception(submission, refusal, ExceptionStatus.CLOSED, now_us) for refusal in gone]
+
+
+def _exception(submission: Submission, refusal: Refusal, status: ExceptionStatus, now_us: int) -> Publish:
+    reason = refusal.reason.value
+    event = ExceptionEvent(
+        exception_id=identity.exception_id(service=SERVICE, subject=submission.subject_id, reason=reason),
+        status=status,
+        service=SERVICE,
+        reason=reason,
+        subject_id=submission.subject_id,
+        order_id=submission.order_id,
+        message=f"{submission.title}: {refusal.finding}.",
+        details=submission.details | refusal.details,
+        raised_at_us=now_us,
+    )
+    return Publish(topic=EXCEPTIONS, key=event.exception_id, event=event)

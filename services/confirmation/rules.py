@@ -1,0 +1,243 @@
+"""Comparing allocated trades with confirmations: fields, tolerances, and who belongs to whom."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from services.domain.event import AllocatedTrade, ConfirmedTrade, ReceivedConfirmation
+from services.domain.money import EXACT
+from services.domain.record import Record
+from services.domain.reference import MatchingProfile, Party, ReferenceData
+
+EXACT_PROFILE = "EXACT"
+"""Name of the profile without any tolerance, applied when the counterparty has none."""
+
+_ZERO = Decimal(0)
+
+_CONTENT = tuple(name for name in ReceivedConfirmation.__struct_fields__ if name != "received_at_us")
+"""Fields that a confirmation keeps when it is sent again."""
+
+
+class Tolerances(Record, kw_only=True):
+    """A matching profile as it applies to one allocated trade."""
+
+    profile: str
+    price: Decimal
+    """Largest absolute difference of prices."""
+    amount: Decimal
+    """Largest absolute difference of cash, chosen by the size of our net amount."""
+
+
+class Ours(Record, kw_only=True):
+    """An open allocated trade with its tolerances."""
+
+    trade: AllocatedTrade
+    tolerances: Tolerances
+
+    @property
+    def key(self) -> str:
+        """Its allocation id."""
+        return self.trade.allocation_id
+
+
+class Theirs(Record, kw_only=True):
+    """An open confirmation under its key."""
+
+    key: str
+    confirmation: ReceivedConfirmation
+
+    def quotes(self, ours: Ours) -> bool:
+        """Whether the confirmation names this allocation by our id or by the reference we were given."""
+        reference = self.confirmation.allocation_reference
+        return reference is not None and reference in (ours.trade.allocation_id, ours.trade.allocation_reference)
+
+
+class Comparison(Record, kw_only=True):
+    """How an allocated trade and a confirmation compare."""
+
+    failures: dict[str, str]
+    """Fields that differ beyond tolerance, each with both values; empty when the two may be matched."""
+    amount_difference: Decimal
+    price_difference: Decimal
+
+
+class Pair(Record, kw_only=True):
+    """An allocated trade and the confirmation it belongs to."""
+
+    ours: Ours
+    theirs: Theirs
+    failures: dict[str, str]
+
+
+class Evaluation(Record, kw_only=True):
+    """What a group amounts to: pairs to confirm, and pairs that are one trade seen differently."""
+
+    matches: tuple[Pair, ...]
+    mismatches: tuple[Pair, ...]
+
+
+def text(value: object) -> str:
+    """Write a value for people: decimals without exponent and without trailing zeros."""
+    return format(value.normalize(EXACT), "f") if isinstance(value, Decimal) else str(value)
+
+
+def confirmation_key(confirmation: ReceivedConfirmation) -> str:
+    """Name a confirmation: its id is unique per sender. Capture lets no id through that holds the separator."""
+    return f"{confirmation.sender}\x1f{confirmation.confirmation_id}"
+
+
+def fingerprint(confirmation: ReceivedConfirmation) -> str:
+    """Digest of what a confirmation says; equal for equal values, however they are written."""
+    content = "\x1f".join(f"{name}={text(getattr(confirmation, name))}" for name in _CONTENT)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def tolerances_for(trade: AllocatedTrade, reference: ReferenceData) -> Tolerances:
+    """The counterparty's matching profile on the trade date; its row for the currency wins over its row for all.
+
+    Without party, profile or row there is no tolerance at all.
+    """
+    exact = Tolerances(profile=EXACT_PROFILE, price=_ZERO, amount=_ZERO)
+    party = reference.find(Party, trade.counterparty, on=trade.trade_date)
+    if party is None:
+        return exact
+    rows = reference.find_all(MatchingProfile, party.matching_profile, on=trade.trade_date)
+    for currency in (trade.currency, None):
+        row = next((row for row in rows if row.currency == currency), None)
+        if row is not None:
+            return Tolerances(profile=row.profile, price=row.price_tolerance, amount=_amount_tolerance(row, trade))
+    return exact
+
+
+def _amount_tolerance(row: MatchingProfile, trade: AllocatedTrade) -> Decimal:
+    if row.amount_threshold is None or row.amount_tolerance_large is None:
+        return row.amount_tolerance
+    return row.amount_tolerance_large if trade.net_amount > row.amount_threshold else row.amount_tolerance
+
+
+def compare(trade: AllocatedTrade, confirmation: ReceivedConfirmation, tolerances: Tolerances) -> Comparison:
+    """Compare field by field; all failures are named, for the desk needs them all."""
+    price_difference = abs(EXACT.subtract(trade.average_price, confirmation.price))
+    amount_difference = abs(EXACT.subtract(trade.net_amount, confirmation.net_amount))
+    compared: tuple[tuple[str, object, object, bool], ...] = (
+        ("side", trade.side, confirmation.side, trade.side.opposite is confirmation.side.settles_as),
+        ("isin", trade.isin, confirmation.isin, trade.isin == confirmation.isin),
+        ("account", trade.account, confirmation.account, trade.account == confirmation.account),
+        ("currency", trade.currency, confirmation.currency, trade.currency == confirmation.currency),
+        ("quantity", trade.quantity, confirmation.quantity, trade.quantity == confirmation.quantity),
+        ("price", trade.average_price, confirmation.price, price_difference <= tolerances.price),
+        ("trade_date", trade.trade_date, confirmation.trade_date, trade.trade_date == confirmation.trade_date),
+        (
+            "settlement_date",
+            trade.settlement_date,
+            confirmation.settlement_date,
+            trade.settlement_date == confirmation.settlement_date,
+        ),
+        ("net_amount", trade.net_amount, confirmation.net_amount, amount_difference <= tolerances.amount),
+    )
+    return Comparison(
+        failures={
+            name: f"ours {text(our)}, theirs {text(their)}" for name, our, their, agrees in compared if not agrees
+        },
+        amount_difference=amount_difference,
+        price_difference=price_difference,
+    )
+
+
+# --- who belongs to whom ---------------------------------------------------------------------------------------------
+
+_Rank = tuple[int, Decimal, Decimal, str, str]
+"""Sorts candidate pairs: kind of evidence, difference of cash, of price, then ids, so that no two are equal."""
+
+
+def evaluate(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> Evaluation:
+    """Pair what is open under one match_key. Depends on what is there, not on the order in which it came.
+
+    Matching is repeated until nothing more is found, because an allocation that gets matched frees the other
+    confirmations that quoted it.
+    """
+    matches: list[Pair] = []
+    while found := _match(ours, theirs):
+        matches.extend(found)
+        ours, theirs = _without(found, ours, theirs)
+    return Evaluation(matches=tuple(matches), mismatches=_mismatch(ours, theirs))
+
+
+def _without(pairs: Iterable[Pair], ours: Sequence[Ours], theirs: Sequence[Theirs]) -> tuple[list[Ours], list[Theirs]]:
+    taken = {pair.ours.key for pair in pairs} | {pair.theirs.key for pair in pairs}
+    return [our for our in ours if our.key not in taken], [their for their in theirs if their.key not in taken]
+
+
+def _bound(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> set[str]:
+    """Keys of confirmations that quote an open allocation, and are therefore compared with no other."""
+    return {their.key for their in theirs if any(their.quotes(our) for our in ours)}
+
+
+def _match(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> list[Pair]:
+    """Quoted first, then exact, then within tolerance by smallest difference."""
+    bound = _bound(ours, theirs)
+    candidates: list[tuple[_Rank, Pair]] = []
+    for our in ours:
+        for their in theirs:
+            quoted = their.quotes(our)
+            if their.key in bound and not quoted:
+                continue
+            comparison = compare(our.trade, their.confirmation, our.tolerances)
+            if comparison.failures:
+                continue
+            exact = comparison.amount_difference == 0 and comparison.price_difference == 0
+            kind = 0 if quoted else 1 if exact else 2
+            candidates.append(_candidate(kind, our, their, comparison))
+    return _disjoint(candidates)
+
+
+def _mismatch(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> tuple[Pair, ...]:
+    """Quoted first, then equal quantity with the fewest differing fields; then the last two, if two are left."""
+    bound = _bound(ours, theirs)
+    candidates: list[tuple[_Rank, Pair]] = []
+    for our in ours:
+        for their in theirs:
+            quoted = their.quotes(our)
+            if their.key in bound and not quoted:
+                continue
+            if not quoted and our.trade.quantity != their.confirmation.quantity:
+                continue
+            comparison = compare(our.trade, their.confirmation, our.tolerances)
+            candidates.append(_candidate(0 if quoted else len(comparison.failures), our, their, comparison))
+    pairs = _disjoint(candidates)
+    ours, theirs = _without(pairs, ours, theirs)
+    if len(ours) == 1 and len(theirs) == 1:
+        failures = compare(ours[0].trade, theirs[0].confirmation, ours[0].tolerances).failures
+        if failures:  # none: equal, but it quotes another allocation, and is compared with that one alone
+            pairs.append(Pair(ours=ours[0], theirs=theirs[0], failures=failures))
+    return tuple(pairs)
+
+
+def _candidate(kind: int, our: Ours, their: Theirs, comparison: Comparison) -> tuple[_Rank, Pair]:
+    rank = (kind, comparison.amount_difference, comparison.price_difference, our.key, their.key)
+    return rank, Pair(ours=our, theirs=their, failures=comparison.failures)
+
+
+def _disjoint(candidates: list[tuple[_Rank, Pair]]) -> list[Pair]:
+    """Take pairs in the order of their rank, each side once."""
+    taken: set[str] = set()
+    pairs: list[Pair] = []
+    for _, pair in sorted(candidates, key=lambda candidate: candidate[0]):
+        if pair.ours.key in taken or pair.theirs.key in taken:
+            continue
+        taken |= {pair.ours.key, pair.theirs.key}
+        pairs.append(pair)
+    return pairs
+
+
+def confirmed_trade(pair: Pair) -> ConfirmedTrade:
+    """Join the two sides. Cash is the seller's amount: ours when we deliver, otherwise theirs (T2S, RTS 2018/1229)."""
+    trade, confirmation = pair.ours.trade, pair.theirs.confirmation
+    return ConfirmedTrade(
+        **{name: getattr(trade, name) for name in AllocatedTrade.__struct_fields__},
+        confirmation_id=confirmation.confirmation_id,
+        matching_profile=pair.ours.tolerances.profile,
+        settlement_amount=trade.net_amount if trade.side.delivers else confirmation.net_amount,
+    )

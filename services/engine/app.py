@@ -1,0 +1,129 @@
+"""The Faust app of a worker: one agent per hosted service, metrics and health on its web server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+
+from services.domain.reference import ReferenceRecord
+from services.engine.codec import TopicCodec
+from services.engine.coordinator import AssignmentChanged, Coordinator, Deliver
+from services.engine.faust_internals import BatchSchema
+from services.engine.log import Log
+from services.engine.member import HostedService
+from services.engine.metrics import Metrics
+from services.engine.reference import ReferenceFeed
+from services.engine.work import Batch
+
+LIVE_SECONDS_MAX = 60.0
+"""The loop turns about once a second; a commit may take half a minute before it is given up."""
+
+
+@dataclass
+class Engine:
+    """What a worker is made of, given to the transport through the app."""
+
+    log: Log
+    codec: TopicCodec
+    services: Sequence[HostedService]
+    reference_topics: Mapping[str, type[ReferenceRecord]]
+    metrics: Metrics
+    transactional_id: str
+    coordinator: Coordinator | None = None
+
+    def start(self, *, deliver: Deliver, assignment_changed: AssignmentChanged) -> Coordinator:
+        """Make the coordinator; the transport runs it."""
+        self.coordinator = Coordinator(
+            log=self.log,
+            services=self.services,
+            codec=self.codec,
+            reference=ReferenceFeed(self.log, self.codec, self.reference_topics),
+            metrics=self.metrics,
+            transactional_id=self.transactional_id,
+            deliver=deliver,
+            assignment_changed=assignment_changed,
+        )
+        return self.coordinator
+
+    @property
+    def live(self) -> bool:
+        """Whether the loop turns; says nothing about the broker, whose outage must not restart every worker."""
+        if self.coordinator is None:
+            return True
+        return time.monotonic() - self.coordinator.turned_at < LIVE_SECONDS_MAX
+
+    @property
+    def ready(self) -> bool:
+        """Whether every group was joined and everything owned is restored."""
+        return self.coordinator is not None and self.coordinator.ready
+
+
+class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped
+    """A Faust app that stops its coordinator before Faust stops the agents."""
+
+    engine: Engine
+
+    async def on_stop(self) -> None:
+        """Finish the running round, leave the groups, then let Faust stop the rest."""
+        if self.engine.coordinator is not None:
+            await self.engine.coordinator.stop()
+        await super().on_stop()
+
+
+def make_app(engine: Engine, *, app_id: str, web_host: str, web_port: int, data_dir: str, web_enabled: bool = True) -> App:
+    """Build the app: each service is an agent over record batches of its own Faust topic."""
+    app = App(
+        app_id,
+        broker="posttrade://log",
+        web_enabled=web_enabled,
+        web_host=web_host,
+        web_bind=web_host,
+        web_port=web_port,
+        datadir=data_dir,
+        topic_disable_leader=True,
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+    )
+    app.engine = engine
+    app.consumer_generation_id = 0
+    for service in engine.services:
+        stage = service.stage
+        engine.metrics.register(
+            stage.name, inputs=service.inputs, outputs=service.outputs, causes=stage.suppress_causes
+        )
+        _add_agent(app, stage.name)
+    _add_pages(app, engine)
+    return app
+
+
+def _add_agent(app: App, name: str) -> None:
+    topic = app.topic(name, schema=BatchSchema(value_type=bytes, key_type=bytes), acks=False)
+
+    async def process(batches: Any) -> None:
+        batch: Batch
+        async for batch in batches:
+            batch.process()
+
+    app.agent(topic, name=name)(process)
+
+
+def _add_pages(app: App, engine: Engine) -> None:
+    async def metrics(view: Any, _request: Any) -> Any:
+        return view.bytes(engine.metrics.exposition(), content_type="text/plain", headers={"X-Format": "prometheus"})
+
+    async def livez(view: Any, _request: Any) -> Any:
+        return _health(view, engine.live)
+
+    async def readyz(view: Any, _request: Any) -> Any:
+        return _health(view, engine.ready)
+
+    for name, view in (("metrics", metrics), ("livez", livez), ("readyz", readyz)):
+        app.page(f"/{name}", name=name)(view)
+
+
+def _health(view: Any, state: bool) -> Any:
+    return view.json({"ok": state}, status=200 if state else 503)

@@ -1,0 +1,421 @@
+"""Runs the rounds: gather what was polled, let the agents process it, make it durable in one transaction.
+
+Everything that changes ownership or state happens here, between two rounds, on the event loop. The polling threads only
+fetch and wait; restores run beside and report back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from services.engine.codec import TopicCodec
+from services.engine.log import GroupMetadata, Log, LogRecord, TopicPartition
+from services.engine.member import HostedService, Member, Polled, Rebalance
+from services.engine.metrics import Metrics
+from services.engine.recovery import RestoreCancelled, restore_tables, start_offsets
+from services.engine.reference import ReferenceFeed
+from services.engine.state import Overlay, Tables
+from services.engine.transaction import GroupOffsets, InDoubt, NotCommitted, Transactions
+from services.engine.work import Batch
+
+T = TypeVar("T")
+log_event = structlog.get_logger("posttrade.engine")
+
+POLL_SECONDS = 0.25
+TICK_SECONDS = 1.0
+LAG_SECONDS = 2.0
+STOP_SECONDS_MAX = 10.0
+RETRY_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Work:
+    """One batch of a round, with what is needed to make it durable."""
+
+    member: Member
+    batch: Batch
+    offsets: dict[TopicPartition, int]
+    metadata: GroupMetadata
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The outcome of a restore that ran beside the rounds."""
+
+    member: Member
+    epoch: int
+    tables: dict[int, Tables]
+    offsets: dict[TopicPartition, int]
+    seconds: float
+
+
+Deliver = Callable[[str, int, Batch], Awaitable[None]]
+AssignmentChanged = Callable[[set[tuple[str, int]]], Awaitable[None]]
+
+
+class Coordinator:
+    """The heart of a worker."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        services: Sequence[HostedService],
+        codec: TopicCodec,
+        reference: ReferenceFeed,
+        metrics: Metrics,
+        transactional_id: str,
+        deliver: Deliver,
+        assignment_changed: AssignmentChanged,
+    ) -> None:
+        """Bind everything; `run` starts it."""
+        self._log = log
+        self._codec = codec
+        self._reference = reference
+        self._metrics = metrics
+        self._transactional_id = transactional_id
+        self._deliver = deliver
+        self._assignment_changed = assignment_changed
+        self._services = tuple(services)
+        self._members: list[Member] = []
+        self._inbox: asyncio.Queue[Any] = asyncio.Queue()
+        self._threads = ThreadPoolExecutor(4, "engine")
+        self._transactions: Transactions | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._finished = asyncio.Event()
+        self._next_tick = 0.0
+        self.turned_at = time.monotonic()
+        """When the loop last turned; the liveness probe looks at it."""
+
+    # --- life
+
+    async def run(self) -> None:
+        """Work until `stop`. Raises what must end the worker: Fenced, an unreadable state, trouble that does not pass."""
+        loop = asyncio.get_running_loop()
+
+        def post(item: Any) -> None:
+            loop.call_soon_threadsafe(self._inbox.put_nowait, item)
+
+        try:
+            await self._on_thread(self._reference.load)
+            self._metrics.reference_records.set(self._reference.count)
+            self._transactions = await self._on_thread(Transactions, self._log, self._transactional_id)
+            self._members = [Member(service, self._log, post) for service in self._services]
+            background = [self._watch(self._reference.follow()), self._watch(self._measure_lag())]
+            self._tasks |= {asyncio.create_task(task) for task in background}
+            self._tasks |= {asyncio.create_task(self._watch(m.poll_forever(POLL_SECONDS))) for m in self._members}
+            while not self._stopping:
+                await self._turn()
+        finally:
+            await self._shut_down()
+            self._finished.set()
+
+    async def stop(self) -> None:
+        """Finish the round, leave the groups, release everything; returns when done."""
+        self._stopping = True
+        self._inbox.put_nowait(None)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._finished.wait(), STOP_SECONDS_MAX)
+
+    async def _watch(self, coroutine: Any) -> None:
+        """Carry an error of a background task to the main loop, which ends the worker with it."""
+        try:
+            await coroutine
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # raised again by `_turn`
+            self._inbox.put_nowait(error)
+
+    async def _shut_down(self) -> None:
+        for member in self._members:
+            member.stopping = True
+        self._release_waiting()
+        self._reference.stop()
+        leaving = [member.leave() for member in self._members]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), STOP_SECONDS_MAX)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._transactions is not None:
+            await self._on_thread(self._transactions.close)
+        self._threads.shutdown(wait=False)
+
+    def _release_waiting(self) -> None:
+        """Let polling threads go whose batches or rebalances nobody will look at any more."""
+        while not self._inbox.empty():
+            item = self._inbox.get_nowait()
+            if isinstance(item, Polled):
+                item.done.set()
+            elif isinstance(item, Rebalance):
+                item.done.set_result(None)
+
+    async def _on_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    # --- one turn
+
+    async def _turn(self) -> None:
+        items = await self._gather()
+        self.turned_at = time.monotonic()
+        polled: list[Polled] = []
+        for item in items:
+            if isinstance(item, Exception):
+                raise item
+            if isinstance(item, Rebalance):
+                await self._rebalance(item)
+            elif isinstance(item, Restored):
+                await self._install(item)
+            elif isinstance(item, Polled):
+                polled.append(item)
+        if self._stopping:
+            for item in polled:
+                item.done.set()
+            return
+        await self._round(polled)
+        for item in polled:
+            item.done.set()
+
+    async def _gather(self) -> list[Any]:
+        """Everything that is waiting; when nothing is, wait for the first item or the next tick."""
+        items: list[Any] = []
+        wait_seconds = max(0.0, self._next_tick - time.monotonic())
+        with contextlib.suppress(TimeoutError):
+            items.append(await asyncio.wait_for(self._inbox.get(), wait_seconds))
+        while not self._inbox.empty():
+            items.append(self._inbox.get_nowait())
+        return items
+
+    # --- ownership
+
+    async def _rebalance(self, rebalance: Rebalance) -> None:
+        member = rebalance.member
+        new = member.take(rebalance)
+        self._metrics.rebalances.labels(member.stage.name).inc()
+        verb = "assigned" if rebalance.assigned else "revoked"
+        log_event.info("partitions " + verb, service=member.stage.name, owned=sorted(member.owned))
+        await self._announce()
+        rebalance.done.set_result(None)
+        if new:
+            task = asyncio.create_task(self._watch(self._restore(member, new, member.epoch)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _restore(self, member: Member, numbers: list[int], epoch: int) -> None:
+        started = time.monotonic()
+        try:
+            restored = await self._on_thread(self._restore_now, member, numbers, epoch)
+        except RestoreCancelled:
+            return
+        offsets, tables = restored
+        self._inbox.put_nowait(Restored(member, epoch, tables, offsets, time.monotonic() - started))
+
+    def _restore_now(
+        self, member: Member, numbers: Iterable[int], epoch: int
+    ) -> tuple[dict[TopicPartition, int], dict[int, Tables]]:
+        assert member.consumer is not None
+        offsets = start_offsets(member.consumer, member.partitions_of(numbers))
+        tables = restore_tables(
+            self._log,
+            service=member.stage.name,
+            kinds=member.stage.state_types,
+            partitions=numbers,
+            cancelled=lambda: member.epoch != epoch or self._stopping,
+        )
+        return offsets, dict(tables)
+
+    async def _install(self, restored: Restored) -> None:
+        member = restored.member
+        if restored.epoch != member.epoch:  # a rebalance came meanwhile; it has started a restore of its own
+            return
+        member.tables.update(restored.tables)
+        member.next_offsets.update(restored.offsets)
+        rows = sum(tables.count() for tables in restored.tables.values())
+        self._metrics.restore_seconds.labels(member.stage.name).observe(restored.seconds)
+        log_event.info(
+            "state restored", service=member.stage.name, partitions=sorted(restored.tables), rows=rows,
+            seconds=round(restored.seconds, 3),
+        )  # fmt: skip
+        await self._announce()
+        assert member.consumer is not None
+        await self._on_thread(member.consumer.resume, member.partitions_of(restored.tables))
+
+    async def _announce(self) -> None:
+        ready = {(member.stage.name, number) for member in self._members for number in member.tables}
+        for member in self._members:
+            self._metrics.owned_partitions.labels(member.stage.name).set(len(member.tables))
+        await self._assignment_changed(ready)
+
+    @property
+    def ready(self) -> bool:
+        """Whether reference data is loaded, every group was joined, and everything owned is restored."""
+        return bool(self._members) and all(
+            member.epoch > 0 and member.owned == member.tables.keys() for member in self._members
+        )
+
+    # --- the round
+
+    async def _round(self, polled: Sequence[Polled]) -> None:
+        due = time.monotonic() >= self._next_tick or self._reference.take_changed()
+        if due:
+            self._next_tick = time.monotonic() + TICK_SECONDS
+            self._metrics.reference_records.set(self._reference.count)
+        works = self._prepare(polled, due=due)
+        if not works:
+            return
+        await asyncio.gather(*(self._process(work) for work in works))
+        for work in works:
+            if work.batch.failure is not None:
+                raise work.batch.failure
+        lasting = [work for work in works if work.batch.records or work.batch.result]
+        if lasting:
+            await self._make_durable(lasting)
+
+    def _prepare(self, polled: Sequence[Polled], *, due: bool) -> list[Work]:
+        now_us = time.time_ns() // 1000
+        works: list[Work] = []
+        covered: set[tuple[str, int]] = set()
+        for item in polled:
+            for number, records in _by_number(item.records).items():
+                tables = item.member.tables.get(number)
+                if tables is None:  # no longer ours: never process what another worker may be processing
+                    continue
+                covered.add((item.member.stage.name, number))
+                works.append(self._work(item.member, number, tables, records, item.metadata, now_us, due=due))
+        if due:
+            for member in self._members:
+                idle = [number for number in sorted(member.tables) if (member.stage.name, number) not in covered]
+                metadata = member.consumer.metadata() if idle and member.consumer is not None else None
+                works += [self._work(member, n, member.tables[n], [], metadata, now_us, due=True) for n in idle]
+        return works
+
+    def _work(
+        self, member: Member, number: int, tables: Tables, records: Sequence[LogRecord], metadata: Any, now_us: int, *, due: bool
+    ) -> Work:
+        batch = Batch(
+            stage=member.stage,
+            partition=number,
+            records=records,
+            overlay=Overlay(tables, self._reference.data),
+            codec=self._codec,
+            now_us=now_us,
+            due=due,
+        )
+        # Work that is due without new records still carries offsets: they are what the group's generation is checked by.
+        offsets = member.offsets_of(number)
+        for record in records:
+            offsets[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        return Work(member, batch, offsets, metadata)
+
+    async def _process(self, work: Work) -> None:
+        await self._deliver(work.member.stage.name, work.batch.partition, work.batch)
+        await work.batch.finished.wait()
+        if work.batch.records:
+            work.member.adapt(len(work.batch.records), work.batch.seconds)
+            self._metrics.batch_seconds.labels(work.member.stage.name).observe(work.batch.seconds)
+
+    async def _make_durable(self, works: Sequence[Work]) -> None:
+        assert self._transactions is not None
+        started = time.perf_counter()
+        records = [record for work in works if work.batch.result for record in work.batch.result.records]
+        groups = _group_offsets(works)
+        try:
+            await self._on_thread(self._transactions.commit, records, groups)
+        except NotCommitted as error:
+            self._metrics.transactions.labels("aborted").inc()
+            log_event.warning("transaction aborted, its input will be processed again", cause=str(error))
+            await self._rewind(works)
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        except InDoubt as error:
+            self._metrics.transactions.labels("in_doubt").inc()
+            log_event.warning("outcome of a transaction unknown, asking the log", cause=str(error))
+            await self._rebuild(works)
+            return
+        self._metrics.transactions.labels("committed").inc()
+        self._metrics.transaction_seconds.observe(time.perf_counter() - started)
+        self._apply(works)
+
+    def _apply(self, works: Sequence[Work]) -> None:
+        """The commit has returned: what was decided is now true."""
+        now_us = time.time_ns() // 1000
+        self._metrics.last_commit.set(now_us / 1e6)
+        for work in works:
+            member, batch = work.member, work.batch
+            assert batch.result is not None
+            tables = member.tables.get(batch.partition)
+            if tables is not None:
+                tables.apply(batch.overlay.changes())
+                member.next_offsets.update(work.offsets)
+            self._metrics.count(member.stage.name, batch.result.tally, now_us=now_us)
+
+    async def _rewind(self, works: Sequence[Work]) -> None:
+        """Nothing was committed: read the same records again."""
+        for work in works:
+            member = work.member
+            if work.batch.records and work.batch.partition in member.tables:
+                assert member.consumer is not None
+                await self._on_thread(member.consumer.seek, member.offsets_of(work.batch.partition))
+
+    async def _rebuild(self, works: Sequence[Work]) -> None:
+        """Only the log knows: rebuild the state of everything that took part, and read on from what is committed."""
+        for work in works:
+            member, number = work.member, work.batch.partition
+            if number not in member.tables:
+                continue
+            try:
+                offsets, tables = await self._on_thread(self._restore_now, member, [number], member.epoch)
+            except RestoreCancelled:
+                return
+            member.tables.update(tables)
+            member.next_offsets.update(offsets)
+            if work.batch.records:
+                assert member.consumer is not None
+                await self._on_thread(member.consumer.seek, offsets)
+
+    # --- lag
+
+    async def _measure_lag(self) -> None:
+        while True:
+            await asyncio.sleep(LAG_SECONDS)
+            for member in self._members:
+                if member.consumer is None:
+                    continue
+                owned = member.partitions_of(member.tables)
+                ends = await self._on_thread(lambda parts: self._log.end_offsets(parts, committed_only=True), owned)
+                positions = member.consumer.positions()
+                lag = dict.fromkeys(member.inputs, 0)
+                for partition, end in ends.items():
+                    position = max(positions.get(partition, 0), member.next_offsets.get(partition, 0))
+                    lag[partition.topic] += max(0, end - position)
+                for topic, count in lag.items():
+                    self._metrics.lag.labels(member.stage.name, topic).set(count)
+                rows = sum(tables.count() for tables in member.tables.values())
+                self._metrics.state_rows.labels(member.stage.name).set(rows)
+
+
+def _by_number(records: Sequence[LogRecord]) -> dict[int, list[LogRecord]]:
+    numbers: dict[int, list[LogRecord]] = {}
+    for record in records:
+        numbers.setdefault(record.partition, []).append(record)
+    return numbers
+
+
+def _group_offsets(works: Sequence[Work]) -> list[GroupOffsets]:
+    """The offsets of each group once; its works share one membership snapshot unless a tick joined them, then each its own."""
+    merged: dict[tuple[str, int], GroupOffsets] = {}
+    for work in works:
+        key = (work.member.group, id(work.metadata))
+        earlier = merged.get(key)
+        offsets = {**(earlier.offsets if earlier else {}), **work.offsets}
+        merged[key] = GroupOffsets(offsets, work.metadata)
+    return list(merged.values())

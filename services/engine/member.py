@@ -1,0 +1,182 @@
+"""One hosted service: its membership in its consumer group, the partitions it owns, and the state of each.
+
+Partitions of a service are numbered: number 3 of every input topic belongs together and must sit on the same worker,
+because a stage joins its inputs by key. Every service is a consumer group of its own, so services move between workers
+without touching each other's offsets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from services.engine.log import GroupConsumer, GroupMetadata, Log, LogError, LogRecord, TopicPartition
+from services.engine.state import Tables, changelog_topic
+from services.stage import Stage
+
+T = TypeVar("T")
+
+BATCH_SECONDS_TARGET = 0.08  # the event loop is blocked while a batch is processed: health checks and timers wait
+BATCH_RECORDS_MIN = 20
+BATCH_RECORDS_MAX = 5_000
+REBALANCE_SECONDS_MAX = 60.0  # one wall-clock budget for a rebalance callback, far below max.poll.interval
+
+
+class CoPartitioningBroken(LogError):
+    """The input topics of a service do not have the same partitions on this worker; a join could miss."""
+
+
+@dataclass(frozen=True)
+class HostedService:
+    """A stage with the topics it reads and writes."""
+
+    stage: Stage
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Rebalance:
+    """A change of ownership, posted from the polling thread and answered by the coordinator between two rounds."""
+
+    def __init__(self, member: Member, partitions: Sequence[TopicPartition], *, assigned: bool) -> None:
+        """Describe the change; `done` is resolved when the coordinator has taken it over."""
+        self.member = member
+        self.partitions = tuple(partitions)
+        self.assigned = assigned
+        self.done: Future[None] = Future()
+
+
+class Polled:
+    """What one poll brought, with the membership at that moment."""
+
+    def __init__(self, member: Member, records: list[LogRecord], metadata: GroupMetadata) -> None:
+        """Bind records and membership; `done` lets the member poll again."""
+        self.member = member
+        self.records = records
+        self.metadata = metadata
+        self.done = asyncio.Event()
+
+
+class Member:
+    """A service in its group. Owned by the coordinator; only `_poll_once` and the listener run on the polling thread."""
+
+    def __init__(self, service: HostedService, log: Log, post: Callable[[Any], None]) -> None:
+        """Check the topics; `poll_forever` joins the group. `post` hands an item to the coordinator from any thread."""
+        self.stage = service.stage
+        self.inputs = service.inputs
+        self.group = f"posttrade.{self.stage.name}"
+        self.partition_count = self._common_partition_count(log)
+        for topic in service.outputs:
+            log.partitions(topic)
+        self.owned: set[int] = set()
+        self.tables: dict[int, Tables] = {}
+        """Restored partitions only: what is not here is not processed."""
+        self.next_offsets: dict[TopicPartition, int] = {}
+        self.epoch = 0
+        """Raised by every change of ownership, so that a restore that was overtaken knows it."""
+        self.records_max = 200
+        self.stopping = False
+        self._log = log
+        self._post = post
+        self._thread = ThreadPoolExecutor(1, f"poll-{self.stage.name}")
+        self.consumer: GroupConsumer | None = None
+
+    def _common_partition_count(self, log: Log) -> int:
+        topics = [*self.inputs, changelog_topic(self.stage.name)] if self.stage.state_types else self.inputs
+        counts = {topic: log.partitions(topic) for topic in topics}
+        if len(set(counts.values())) != 1:
+            found = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+            raise CoPartitioningBroken(
+                f"the inputs and the changelog of {self.stage.name} need the same number of partitions, but {found}; recreate the topics"
+            )
+        return next(iter(counts.values()))
+
+    # --- on the polling thread
+
+    def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """From the log, inside poll: wait until the coordinator knows."""
+        self._hand_over(Rebalance(self, partitions, assigned=True))
+
+    def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """From the log, inside poll or close: wait until the coordinator has let go."""
+        self._hand_over(Rebalance(self, partitions, assigned=False))
+
+    def _hand_over(self, rebalance: Rebalance) -> None:
+        if self.stopping:  # the coordinator has finished its last round and processes nothing any more
+            return
+        self._post(rebalance)
+        rebalance.done.result(REBALANCE_SECONDS_MAX)
+
+    def _poll_once(self, timeout_seconds: float) -> Polled | None:
+        assert self.consumer is not None
+        records = self.consumer.poll(self.records_max, timeout_seconds)
+        return Polled(self, records, self.consumer.metadata()) if records else None
+
+    # --- on the event loop
+
+    async def on_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a call on the polling thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def poll_forever(self, poll_seconds: float) -> None:
+        """Join the group, then poll; after each batch wait until it is durable (or rewound)."""
+        self.consumer = await self.on_thread(self._log.consumer, self.group, self.inputs, self)
+        while not self.stopping:
+            polled = await self.on_thread(self._poll_once, poll_seconds)
+            if polled is not None:
+                self._post(polled)
+                await polled.done.wait()
+
+    def take(self, rebalance: Rebalance) -> list[int]:
+        """Enter a change of ownership; answers the owned numbers whose state must be restored.
+
+        A restore that is still running is overtaken by the new epoch, so what it would have brought is asked for again.
+        """
+        self.epoch += 1
+        numbers = self._numbers(rebalance.partitions)
+        if not rebalance.assigned:
+            self._forget(numbers)
+            return []
+        self.owned |= numbers
+        return sorted(self.owned - self.tables.keys())
+
+    def _forget(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self.owned.discard(number)
+            self.tables.pop(number, None)
+            for topic in self.inputs:
+                self.next_offsets.pop(TopicPartition(topic, number), None)
+
+    def _numbers(self, partitions: Sequence[TopicPartition]) -> set[int]:
+        by_topic: dict[str, set[int]] = {topic: set() for topic in self.inputs}
+        for partition in partitions:
+            by_topic[partition.topic].add(partition.partition)
+        numbers = by_topic[self.inputs[0]]
+        if any(found != numbers for found in by_topic.values()):
+            raise CoPartitioningBroken(f"{self.stage.name} was given different partitions of its topics: {by_topic}")
+        return numbers
+
+    def partitions_of(self, numbers: Iterable[int]) -> list[TopicPartition]:
+        """Every input partition of the given numbers."""
+        return [TopicPartition(topic, number) for number in numbers for topic in self.inputs]
+
+    def offsets_of(self, number: int) -> dict[TopicPartition, int]:
+        """Where each input of a number goes on."""
+        return {partition: self.next_offsets[partition] for partition in self.partitions_of([number])}
+
+    def adapt(self, records: int, seconds: float) -> None:
+        """Choose the next poll's size so that a batch takes about BATCH_SECONDS_TARGET."""
+        if records and seconds > 0:
+            fitting = int(records * BATCH_SECONDS_TARGET / seconds)
+            step = max(self.records_max // 2, min(fitting, self.records_max * 2))
+            self.records_max = max(BATCH_RECORDS_MIN, min(BATCH_RECORDS_MAX, step))
+
+    async def leave(self) -> None:
+        """Leave the group, on the polling thread, after the last round."""
+        self.stopping = True
+        if self.consumer is not None:
+            await self.on_thread(self.consumer.close)
+        self._thread.shutdown(wait=False)

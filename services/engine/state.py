@@ -1,0 +1,130 @@
+"""What a stage remembers for one partition: committed tables, and an overlay that lives as long as one transaction.
+
+Every change goes to a compacted changelog topic in the same transaction as the outcomes it belongs to. A table is named
+by its record type; a changelog key is `<Type>/<key>`, its value the record as JSON (docs/decisions/0003).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+from services.domain.record import Record
+from services.domain.reference import ReferenceData
+
+T = TypeVar("T", bound=Record)
+
+_ENCODER = msgspec.json.Encoder(decimal_format="string", order="deterministic")
+_DELETED = object()
+
+
+class StateError(Exception):
+    """A changelog row cannot be understood; the partition must not be processed."""
+
+
+class Tables:
+    """The committed tables of one partition of one service."""
+
+    def __init__(self, kinds: Iterable[type[Record]]) -> None:
+        """Start empty, with one table for each record type the stage declares."""
+        self.rows: dict[type[Record], dict[str, Record]] = {kind: {} for kind in kinds}
+        self._kinds = {kind.__name__: kind for kind in self.rows}
+        self._decoders = {kind: msgspec.json.Decoder(kind) for kind in self.rows}
+
+    def apply(self, changes: Iterable[tuple[type[Record], str, Record | None]]) -> None:
+        """Take over the changes of a committed transaction; None deletes."""
+        for kind, key, value in changes:
+            if value is None:
+                self.rows[kind].pop(key, None)
+            else:
+                self.rows[kind][key] = value
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take over one changelog row. Raises StateError for a row that no declared table can hold."""
+        name, _, row_key = key.decode().partition("/")
+        kind = self._kinds.get(name)
+        if kind is None:
+            raise StateError(f"changelog row of unknown table {name}; this version does not know what to do with it")
+        if value is None:
+            self.rows[kind].pop(row_key, None)
+            return
+        try:
+            self.rows[kind][row_key] = self._decoders[kind].decode(value)
+        except msgspec.ValidationError as error:
+            raise StateError(f"changelog row of table {name} does not fit: {error}") from error
+
+    def count(self) -> int:
+        """Rows in all tables."""
+        return sum(len(rows) for rows in self.rows.values())
+
+
+class Overlay:
+    """The `services.stage.State` of one call: reads through to the committed tables, keeps writes to itself."""
+
+    def __init__(self, tables: Tables, reference: ReferenceData) -> None:
+        """Start without changes."""
+        self._tables = tables
+        self._reference = reference
+        self._changes: dict[type[Record], dict[str, Record | object]] = {}
+
+    @property
+    def reference(self) -> ReferenceData:
+        """All reference data."""
+        return self._reference
+
+    def get(self, kind: type[T], key: str) -> T | None:
+        """Read one row."""
+        changed = self._changes.get(kind)
+        if changed is not None:
+            value = changed.get(key)
+            if value is not None:
+                return None if value is _DELETED else value  # type: ignore[return-value]  # tables hold their own kind
+        return self._tables.rows[kind].get(key)  # type: ignore[return-value]
+
+    def put(self, key: str, value: Record) -> None:
+        """Write one row; its type must be one the stage declares."""
+        kind = type(value)
+        if kind not in self._tables.rows:
+            raise TypeError(f"{kind.__name__} is not among the state types of this stage")
+        self._changes.setdefault(kind, {})[key] = value
+
+    def delete(self, kind: type[Record], key: str) -> None:
+        """Remove one row, if it is there."""
+        if self.get(kind, key) is not None:
+            self._changes.setdefault(kind, {})[key] = _DELETED
+
+    def scan(self, kind: type[T]) -> Iterator[tuple[str, T]]:
+        """All rows of a table, by key."""
+        changed = self._changes.get(kind, {})
+        for key in sorted(self._tables.rows[kind].keys() | changed.keys()):
+            value = self.get(kind, key)
+            if value is not None:
+                yield key, value
+
+    def mark(self) -> dict[type[Record], dict[str, Record | object]]:
+        """Remember the changes so far, to return to them with `rewind`."""
+        return {kind: dict(changed) for kind, changed in self._changes.items()}
+
+    def rewind(self, mark: dict[type[Record], dict[str, Record | object]]) -> None:
+        """Drop every change made after the mark."""
+        self._changes = mark
+
+    def changes(self) -> list[tuple[type[Record], str, Record | None]]:
+        """Every change, in the order of tables and first writes."""
+        return [
+            (kind, key, value if isinstance(value, Record) else None)
+            for kind, changed in self._changes.items()
+            for key, value in changed.items()
+        ]
+
+
+def changelog_row(kind: type[Record], key: str, value: Record | None) -> tuple[bytes, bytes | None]:
+    """Key and value of the changelog record for one change."""
+    return f"{kind.__name__}/{key}".encode(), None if value is None else _ENCODER.encode(value)
+
+
+def changelog_topic(service: str) -> str:
+    """Name of the compacted topic that holds the changes of a service's state."""
+    return f"state.{service}"

@@ -1,0 +1,141 @@
+"""The enrichment stage: what goes on, what waits, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.domain.code import ExceptionStatus
+from services.domain.event import CapturedTrade, EnrichedTrade, ExceptionEvent
+from services.domain.identity import exception_id
+from services.domain.record import Record
+from services.domain.reference import ReferenceData
+from services.enrichment.rules import Problem, enrich
+from services.enrichment.state import RefusedTrade, WaitingTrade
+from services.stage import Outcome, Publish, Received, State
+
+NAME = "enrichment"
+INPUT_TOPIC = "trades.captured"
+OUTPUT_TOPIC = "trades.enriched"
+EXCEPTIONS_TOPIC = "exceptions"
+
+OUTCOMES_PER_CALL_MAX = 5_000
+"""At most about this many outcomes of waiting trades in one call, so that a late data file cannot make a transaction
+too large; the rest follows at the next call."""
+
+
+class EnrichmentStage:
+    """The Stage (services.stage) that adds reference data to trades."""
+
+    name = NAME
+    state_types: tuple[type[Record], ...] = (WaitingTrade, RefusedTrade)
+    suppress_causes: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        """Start with nothing tried."""
+        # A note of failed tries, not state: enrich() depends on trade and reference data alone, so what failed fails
+        # again until the data changes. The note holds for one data object at one version and dies with the process,
+        # whose successor counts versions differently: there everything is tried once more. Only a try that changed
+        # nothing is noted, so an aborted transaction loses no try. Trade ids are unique, so one note serves all
+        # partitions, and a partition that leaves and comes back finds nothing wrong in it.
+        self._reference: ReferenceData | None = None
+        self._version = -1
+        self._tried: set[tuple[str, int]] = set()
+
+    def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
+        """Enrich every trade, or open its exception. A later version of a waiting trade joins its queue in silence."""
+        outcomes: list[Outcome] = []
+        for received in batch:
+            trade = received.event
+            if not isinstance(trade, CapturedTrade):
+                raise TypeError(f"event was {type(trade).__name__}, expected CapturedTrade")
+            waiting = state.get(WaitingTrade, trade.trade_id)
+            if waiting is None:
+                outcomes.extend(_advance((trade,), state, now_us))
+            else:
+                queue = WaitingTrade(trades=(*waiting.trades, trade), reason=waiting.reason, details=waiting.details)
+                state.put(trade.trade_id, queue)
+        return outcomes
+
+    def on_time(self, state: State, now_us: int) -> list[Outcome]:
+        """Try waiting trades again, each once per change of reference data; what goes on closes its exception."""
+        self._forget_tries_of_other_data(state.reference)
+        # All waiting rows are looked at, only untried ones are computed. The list: rows change while we walk.
+        untried = [
+            (trade_id, waiting)
+            for trade_id, waiting in state.scan(WaitingTrade)
+            if (trade_id, waiting.trades[0].version) not in self._tried
+        ]
+        outcomes: list[Outcome] = []
+        for trade_id, waiting in untried:
+            if len(outcomes) >= OUTCOMES_PER_CALL_MAX:
+                break
+            outcomes.extend(self._try_again(trade_id, waiting, state, now_us))
+        return outcomes
+
+    def _forget_tries_of_other_data(self, reference: ReferenceData) -> None:
+        if reference is not self._reference or reference.version != self._version:
+            self._reference, self._version = reference, reference.version
+            self._tried.clear()
+
+    def _try_again(self, trade_id: str, waiting: WaitingTrade, state: State, now_us: int) -> list[Outcome]:
+        first = waiting.trades[0]
+        result = enrich(first, state.reference)
+        if isinstance(result, Problem) and (result.reason, result.details) == (waiting.reason, waiting.details):
+            self._tried.add((trade_id, first.version))
+            return []
+        closing = _closing(first, waiting.reason, waiting.details, "has arrived", now_us)
+        state.delete(WaitingTrade, trade_id)
+        return [closing, *_advance(waiting.trades, state, now_us)]
+
+
+def _advance(trades: tuple[CapturedTrade, ...], state: State, now_us: int) -> list[Outcome]:
+    """Take the versions of one trade in order, up to and including the first that has to wait."""
+    outcomes: list[Outcome] = []
+    for position, trade in enumerate(trades):
+        refused = state.get(RefusedTrade, trade.trade_id)
+        if refused is not None:
+            outcomes.append(_closing(trade, refused.reason, refused.details, "was replaced by a later version", now_us))
+            state.delete(RefusedTrade, trade.trade_id)
+        result = enrich(trade, state.reference)
+        if isinstance(result, EnrichedTrade):
+            outcomes.append(Publish(topic=OUTPUT_TOPIC, key=result.order_id, event=result))
+            continue
+        outcomes.append(_opening(trade, result, now_us))
+        if result.waits:
+            queue = trades[position:]
+            state.put(trade.trade_id, WaitingTrade(trades=queue, reason=result.reason, details=result.details))
+            break
+        state.put(trade.trade_id, RefusedTrade(reason=result.reason, details=result.details))
+    return outcomes
+
+
+def _opening(trade: CapturedTrade, problem: Problem, now_us: int) -> Publish:
+    message = f"{problem.reason.meaning} Found: {_text(problem.details)}."
+    return _exception(trade, problem.reason, problem.details, ExceptionStatus.OPEN, message, now_us)
+
+
+def _closing(trade: CapturedTrade, reason: str, details: dict[str, str], why: str, now_us: int) -> Publish:
+    message = f"Closed, because what it names {why}: {_text(details)}."
+    return _exception(trade, reason, details, ExceptionStatus.CLOSED, message, now_us)
+
+
+def _text(details: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in details.items())
+
+
+def _exception(
+    trade: CapturedTrade, reason: str, details: dict[str, str], status: ExceptionStatus, message: str, now_us: int
+) -> Publish:
+    identity = exception_id(service=NAME, subject=trade.trade_id, reason=reason)
+    event = ExceptionEvent(
+        exception_id=identity,
+        status=status,
+        service=NAME,
+        reason=reason,
+        subject_id=trade.trade_id,
+        order_id=trade.order_id,
+        message=message,
+        details=details,
+        raised_at_us=now_us,
+    )
+    return Publish(topic=EXCEPTIONS_TOPIC, key=identity, event=event)

@@ -1,0 +1,148 @@
+"""The map: the services in the order of a trade, each with the topics it reads and writes, and how a worker is wired.
+
+    front office ──► capture ──► enrichment ──► allocation ──► confirmation ──► settlement ──► depository
+                        │                          ▲                ▲
+                        ├── allocation requests ───┘                │
+    counterparties ──► capture ── confirmations received ───────────┘
+
+Every service also writes `exceptions` (for the desk) and `dead-letters` (what could not be read).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from services.adapters.iso20022 import Sese023Renderer
+from services.adapters.kafka_log import KafkaLog
+from services.adapters.reference_files import topic_of
+from services.adapters.topic_codec import FormatCodec
+from services.allocation.process import AllocationStage
+from services.capture.process import CaptureStage
+from services.confirmation.process import ConfirmationStage
+from services.domain.reference import REFERENCE_KINDS, ReferenceRecord
+from services.engine.app import App, Engine, make_app
+from services.engine.log import Log
+from services.engine.member import HostedService
+from services.engine.metrics import Metrics
+from services.enrichment.process import EnrichmentStage
+from services.settings import Settings, SettingsError
+from services.settlement.process import SettlementStage
+from services.stage import Stage
+from services.topics import load_topics
+
+EXCEPTIONS = "exceptions"
+DEAD_LETTERS = "dead-letters"
+
+
+@dataclass(frozen=True)
+class ServiceDefinition:
+    """One service: what it reads and writes, and how its stage is made from the settings."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    make_stage: Callable[[Settings], Stage]
+
+
+SERVICES: tuple[ServiceDefinition, ...] = (
+    ServiceDefinition(
+        "capture",
+        ("front-office.executions", "front-office.fix", "front-office.allocations", "counterparty.confirmations"),
+        ("trades.captured", "trades.allocation-requests", "confirmations.received", EXCEPTIONS, DEAD_LETTERS),
+        lambda _: CaptureStage(),
+    ),
+    ServiceDefinition(
+        "enrichment",
+        ("trades.captured",),
+        ("trades.enriched", EXCEPTIONS, DEAD_LETTERS),
+        lambda _: EnrichmentStage(),
+    ),
+    ServiceDefinition(
+        "allocation",
+        ("trades.enriched", "trades.allocation-requests"),
+        ("trades.allocated", EXCEPTIONS, DEAD_LETTERS),
+        lambda settings: AllocationStage(unallocated_after_us=settings.unallocated_after_seconds * 1_000_000),
+    ),
+    ServiceDefinition(
+        "confirmation",
+        ("trades.allocated", "confirmations.received"),
+        ("trades.confirmed", EXCEPTIONS, DEAD_LETTERS),
+        lambda settings: ConfirmationStage(unconfirmed_after_us=settings.unconfirmed_after_seconds * 1_000_000),
+    ),
+    ServiceDefinition(
+        "settlement",
+        ("trades.confirmed",),
+        ("settlement.instructions", "settlement.messages", EXCEPTIONS, DEAD_LETTERS),
+        lambda settings: SettlementStage(render=_renderer(settings).render),
+    ),
+)
+"""All services, in pipeline order."""
+
+SERVICE_NAMES = tuple(service.name for service in SERVICES)
+
+REFERENCE_TOPICS: Mapping[str, type[ReferenceRecord]] = {topic_of(kind): kind for kind in REFERENCE_KINDS}
+"""Compacted topic of each kind of reference data."""
+
+
+def _renderer(settings: Settings) -> Sese023Renderer:
+    return Sese023Renderer(Path(settings.sese023_schema) if settings.sese023_schema else None)
+
+
+def make_codec() -> FormatCodec:
+    """The codec of all topics; reading the schemas takes a moment, so make it once."""
+    return FormatCodec(load_topics())
+
+
+def make_log(settings: Settings) -> KafkaLog:
+    """The cluster the settings name. Raises SettingsError when they name none."""
+    if not settings.bootstrap_servers:
+        raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set; set it to host:port of the cluster, or use `make run`")
+    return KafkaLog(settings.bootstrap_servers, prefix=settings.topic_prefix, client_settings=settings.kafka_client())
+
+
+def hosted_services(settings: Settings, names: Iterable[str] = SERVICE_NAMES) -> list[HostedService]:
+    """Make the stages of the named services. Raises SettingsError for an unknown name."""
+    wanted = set(names)
+    unknown = sorted(wanted - set(SERVICE_NAMES))
+    if unknown or not wanted:
+        raise SettingsError(f"unknown service {', '.join(unknown) or '(none named)'}; known are: {', '.join(SERVICE_NAMES)}")
+    return [
+        HostedService(service.make_stage(settings), service.inputs, service.outputs)
+        for service in SERVICES
+        if service.name in wanted
+    ]
+
+
+def make_worker(
+    settings: Settings,
+    log: Log,
+    *,
+    services: Iterable[str] = SERVICE_NAMES,
+    codec: FormatCodec | None = None,
+    web_enabled: bool = True,
+) -> App:
+    """Wire a worker: the Faust app with one agent per service, on the given log."""
+    engine = Engine(
+        log=log,
+        codec=codec or make_codec(),
+        services=hosted_services(settings, services),
+        reference_topics=REFERENCE_TOPICS,
+        metrics=Metrics(version=version("posttrade")),
+        transactional_id=f"posttrade.worker.{settings.worker_slot}",
+    )
+    return make_app(
+        engine,
+        app_id="posttrade",
+        web_host=settings.web_host,
+        web_port=settings.web_port + settings.worker_slot,
+        data_dir=settings.data_dir,
+        web_enabled=web_enabled,
+    )
+
+
+def topic_counts() -> dict[str, int]:
+    """Every topic with its number of partitions, as the topic files declare it."""
+    return {name: topic.config.partitions for name, topic in load_topics().items()}

@@ -1,0 +1,29 @@
+"""Fixtures for every test, and the mark that tells tests with a server from those without."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.broker import kafka, local_kafka, prefix
+
+__all__ = ["kafka", "local_kafka", "prefix"]
+
+_SERVER_FIXTURES = {"local_kafka"}
+_SERVER_PARAMETERS = {"kafka"}
+"""Values of parameters with which a fixture asks for a server only when it runs, as the `log` of tests/contract does."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known: an unknown one is an error."""
+    config.addinivalue_line("markers", "server: needs a server process; left out by `make check`")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that uses a server's fixture is marked `server`; one that starts its own server says so itself."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        asks_late = any(isinstance(value, str) and value in _SERVER_PARAMETERS for value in parameters)
+        if asks_late or _SERVER_FIXTURES.intersection(item.fixturenames):
+            item.add_marker("server")

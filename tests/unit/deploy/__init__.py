@@ -1,0 +1,1 @@
+"""Tests of deploy/local: what can be shown without a broker."""
