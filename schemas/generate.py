@@ -75,7 +75,7 @@ def read_landed(root: Path = ROOT) -> dict[str, dict[str, str | int]]:
 
 
 def landed_entry(version: SchemaVersion, text: bytes) -> dict[str, str | int]:
-    """What landed.json says of one file. The fingerprint leaves out defaults and logical types, so the hash stands beside."""
+    """What landed.json says of one file. The fingerprint leaves out defaults and logical types: hence the hash."""
     return {
         "name": version.name,
         "version": version.version,
@@ -85,7 +85,7 @@ def landed_entry(version: SchemaVersion, text: bytes) -> dict[str, str | int]:
 
 
 def land(root: Path = ROOT) -> list[Path]:
-    """Freeze the newest versions: list them in landed.json and keep the bytes of each example. Returns what was written."""
+    """Freeze the newest versions: list them in landed.json, keep the bytes of each example. Returns the files."""
     landed = read_landed(root)
     written = [root / "landed.json"]
     for name, versions in sorted(read_versions(root / "avro").items()):

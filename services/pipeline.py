@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from services.adapters.iso20022 import Sese023Renderer
 from services.adapters.kafka_log import KafkaLog
@@ -96,11 +97,15 @@ def make_codec() -> FormatCodec:
     return FormatCodec(load_topics())
 
 
-def make_log(settings: Settings) -> KafkaLog:
-    """The cluster the settings name. Raises SettingsError when they name none."""
+def make_log(settings: Settings, *, client_settings: Mapping[str, Any] | None = None) -> KafkaLog:
+    """The cluster the settings name. Raises SettingsError when they name none.
+
+    `client_settings` go to every client in place of those that `Settings.kafka_client` gives.
+    """
     if not settings.bootstrap_servers:
         raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set; set it to host:port of the cluster, or use `make run`")
-    return KafkaLog(settings.bootstrap_servers, prefix=settings.topic_prefix, client_settings=settings.kafka_client())
+    given = settings.kafka_client() if client_settings is None else client_settings
+    return KafkaLog(settings.bootstrap_servers, prefix=settings.topic_prefix, client_settings=given)
 
 
 def hosted_services(settings: Settings, names: Iterable[str] = SERVICE_NAMES) -> list[HostedService]:

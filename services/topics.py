@@ -1,6 +1,6 @@
 """Every topic as `schemas/topics` declares it, and the records that travel on them.
 
-One file per topic, read strictly: an unknown key, an unknown record or a missing setting is an error that names the file.
+One file per topic, read strictly: an unknown key or record, or a missing setting, is an error that names the file.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ __all__ = ["kafka", "local_kafka", "prefix"]
 
 _SERVER_FIXTURES = {"local_kafka"}
 _SERVER_PARAMETERS = {"kafka"}
-"""Values of parameters with which a fixture asks for a server only when it runs, as the `log` of tests/contract does."""
+"""Values of parameters with which a fixture asks for a server only when it runs, as `log` of tests/contract does."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

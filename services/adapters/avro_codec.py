@@ -57,8 +57,10 @@ class AvroCodec:
     """Reads and writes every record of `services.topics.WIRE_RECORDS`. Has no state but its tables."""
 
     def __init__(self, directory: Path = DIRECTORY, record_types: Iterable[type[Record]] = WIRE_RECORDS) -> None:
-        """Read the schemas. Raises ValueError when a file is missing or does not fit its struct: better no start than
-        bytes that nobody can read back."""
+        """Read the schemas. Raises ValueError when a file is missing or does not fit its struct.
+
+        Better no start than bytes that nobody can read back.
+        """
         versions = read_versions(directory)
         self._writers: dict[type[Record], _Version] = {}
         self._readers: dict[bytes, _Version] = {}
@@ -79,7 +81,7 @@ class AvroCodec:
         output.write(writer.header)
         try:
             fastavro.schemaless_writer(output, writer.body_schema, writer.form.to_row(event))
-        except _Misfit as misfit:
+        except _MisfitError as misfit:
             raise EncodeError(f"{type(event).__name__}.{misfit}") from None
         except _UNREADABLE:
             writer.blame(event)
@@ -142,12 +144,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class _Misfit(ValueError):
+class _MisfitError(ValueError):
     """A value does not fit its field. Says which field and why, never the value."""
 
-    def inside(self, field: str) -> _Misfit:
+    def inside(self, field: str) -> _MisfitError:
         problem = str(self)
-        return _Misfit(f"{field}{problem}" if problem.startswith(".") else f"{field} {problem}")
+        return _MisfitError(f"{field}{problem}" if problem.startswith(".") else f"{field} {problem}")
 
 
 class _Version:
@@ -173,7 +175,7 @@ class _Version:
         try:
             row = fastavro.schemaless_reader(body, self.body_schema, None)
             event = self.form.from_row(cast(dict[str, Any], row))
-        except _Misfit as misfit:
+        except _MisfitError as misfit:
             raise DecodeError(f"{self.form.record_type.__name__}.{misfit}") from None
         except _UNREADABLE as error:
             problem = "ended too early" if isinstance(error, EOFError) else "was malformed"
@@ -186,7 +188,7 @@ class _Version:
         """Find the field that cannot be written: texts are checked only here, because fastavro checks them anyway."""
         try:
             self.form.check_texts(event)
-        except _Misfit as misfit:
+        except _MisfitError as misfit:
             raise EncodeError(f"{type(event).__name__}.{misfit}") from None
         raise EncodeError(f"{type(event).__name__} did not fit {self.file.file_name}")
 
@@ -221,12 +223,12 @@ class _Form:
 
     def to_row(self, event: Any) -> dict[str, Any]:
         if type(event) is not self.record_type:
-            raise _Misfit(f"was not of type {self.record_type.__name__}")
+            raise _MisfitError(f"was not of type {self.record_type.__name__}")
         row = msgspec.structs.asdict(event)
         for name, encode in self._encoders:
             try:
                 row[name] = encode(row[name])
-            except _Misfit as misfit:
+            except _MisfitError as misfit:
                 raise misfit.inside(name) from None
         return row
 
@@ -236,7 +238,7 @@ class _Form:
         for name, decode in self._decoders:
             try:
                 row[name] = decode(row[name])
-            except _Misfit as misfit:
+            except _MisfitError as misfit:
                 raise misfit.inside(name) from None
         return self.record_type(**row)
 
@@ -244,7 +246,7 @@ class _Form:
         for name, check in self._checks:
             try:
                 check(getattr(event, name))
-            except _Misfit as misfit:
+            except _MisfitError as misfit:
                 raise misfit.inside(name) from None
 
 
@@ -320,7 +322,7 @@ def _array(item: _Pair) -> _Pair:
 
     def encode(values: Any) -> list[Any]:
         if type(values) is not tuple:
-            raise _Misfit("was not a tuple")
+            raise _MisfitError("was not a tuple")
         return list(values) if encode_item is None else [encode_item(value) for value in values]
 
     def decode(values: list[Any]) -> tuple[Any, ...]:
@@ -342,9 +344,9 @@ def _inside(record: _Pair) -> _Pair:
         def nested(value: Any) -> Any:
             try:
                 return convert(value)
-            except _Misfit as misfit:
+            except _MisfitError as misfit:
                 problem = str(misfit)
-                raise misfit if problem.startswith("was ") else _Misfit(f".{problem}") from None
+                raise misfit if problem.startswith("was ") else _MisfitError(f".{problem}") from None
 
         return nested
 
@@ -357,24 +359,24 @@ def _decimal(*, precision: int, scale: int) -> _Pair:
 
     def encode(value: Any) -> bytes:
         if type(value) is not Decimal or not value.is_finite():
-            raise _Misfit("was not a finite decimal")
+            raise _MisfitError("was not a finite decimal")
         if not value:
             return b"\x00"
         if value.adjusted() + scale >= precision:
-            raise _Misfit(f"was larger than {precision - scale} digits before the point")
+            raise _MisfitError(f"was larger than {precision - scale} digits before the point")
         try:
             # Inexact is trapped in EXACT, so a digit behind the scale raises; it is never rounded away.
             unscaled = int(EXACT.to_integral_exact(EXACT.scaleb(value, scale)))
         except ArithmeticError:
-            raise _Misfit(f"was finer than {scale} decimals") from None
+            raise _MisfitError(f"was finer than {scale} decimals") from None
         return decimal_bytes(unscaled)
 
     def decode(digits: bytes) -> Decimal:
         if not 0 < len(digits) <= bytes_max:
-            raise _Misfit(f"was not a decimal of at most {precision} digits")
+            raise _MisfitError(f"was not a decimal of at most {precision} digits")
         unscaled = int.from_bytes(digits, "big", signed=True)
         if not -limit < unscaled < limit:
-            raise _Misfit(f"was not a decimal of at most {precision} digits")
+            raise _MisfitError(f"was not a decimal of at most {precision} digits")
         whole, rest = divmod(unscaled, unit)
         if not rest:
             return Decimal(whole)
@@ -390,13 +392,13 @@ def _enum(symbols: list[str], enum_type: type[Enum]) -> _Pair:
 
     def encode(value: Any) -> int:
         if type(value) is not enum_type or value not in positions:
-            raise _Misfit(f"was not a {enum_type.__name__}")
+            raise _MisfitError(f"was not a {enum_type.__name__}")
         return positions[value]
 
     def decode(position: int) -> Enum:
         member = by_position.get(position)
         if member is None:
-            raise _Misfit(f"was a {enum_type.__name__} that is not known here")
+            raise _MisfitError(f"was a {enum_type.__name__} that is not known here")
         return member
 
     return _Pair(encode, decode, _no_text)
@@ -404,25 +406,25 @@ def _enum(symbols: list[str], enum_type: type[Enum]) -> _Pair:
 
 def _encode_long(value: Any) -> int:
     if type(value) is not int or not _LONG_MIN <= value <= _LONG_MAX:
-        raise _Misfit("was not an integer of 64 bits")
+        raise _MisfitError("was not an integer of 64 bits")
     return value
 
 
 def _encode_boolean(value: Any) -> int:
     if type(value) is not bool:
-        raise _Misfit("was not a boolean")
+        raise _MisfitError("was not a boolean")
     return -1 if value else 0
 
 
 def _decode_boolean(read: int) -> bool:
     if read not in (0, -1):
-        raise _Misfit("was not a boolean")
+        raise _MisfitError("was not a boolean")
     return read == -1
 
 
 def _encode_date(value: Any) -> int:
     if not isinstance(value, date) or isinstance(value, datetime):
-        raise _Misfit("was not a date")  # a datetime is a date to Python, and its time would be lost
+        raise _MisfitError("was not a date")  # a datetime is a date to Python, and its time would be lost
     return value.toordinal() - EPOCH_ORDINAL
 
 
@@ -430,22 +432,22 @@ def _decode_date(days: int) -> date:
     try:
         return date.fromordinal(days + EPOCH_ORDINAL)
     except (ValueError, OverflowError):
-        raise _Misfit("was not a date of the years 1 to 9999") from None
+        raise _MisfitError("was not a date of the years 1 to 9999") from None
 
 
 def _encode_texts(value: Any) -> dict[str, str]:
     if type(value) is not dict or not all(type(key) is str for key in value):
-        raise _Misfit("was not a table of texts")
+        raise _MisfitError("was not a table of texts")
     return dict(sorted(value.items()))  # equal tables, equal bytes, in whatever order they were filled
 
 
 def _check_text(value: Any) -> None:
     if not isinstance(value, str):
-        raise _Misfit("was not text")
+        raise _MisfitError("was not text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _Misfit("was not valid Unicode") from None
+        raise _MisfitError("was not valid Unicode") from None
 
 
 def _check_texts(value: dict[str, Any]) -> None:

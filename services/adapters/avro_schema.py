@@ -1,7 +1,7 @@
 """Avro schemas of records: made from the struct, read from `schemas/avro`, fingerprinted.
 
-The struct is the source: names, types, defaults and sentences are taken from it (`schemas/README.md` has the table of
-types). The files are what has been promised to others; `schemas/generate.py` writes them and tests hold the two together.
+The struct is the source: names, types, defaults and sentences are taken from it (table of types: `schemas/README.md`).
+The files are what has been promised to others; `schemas/generate.py` writes them and tests hold the two together.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def named_types(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def unwrapped(info: types.Type) -> tuple[types.Type, dict[str, Any]]:
-    """A type without its annotations, and what they carry for the schema: precision, scale, logicalType, description."""
+    """A type without its annotations, and what they carry: precision, scale, logicalType, description."""
     carried: dict[str, Any] = {}
     while isinstance(info, types.Metadata):
         carried |= (info.extra_json_schema or {}) | (info.extra or {})
@@ -180,7 +180,7 @@ def _type(annotated: types.Type, defined: set[str]) -> Any:
 def optional_part(info: types.UnionType) -> types.Type:
     """The X of `X | None`. Raises ValueError for any other union."""
     parts = [part for part in info.types if not isinstance(unwrapped(part)[0], types.NoneType)]
-    if len(parts) != 1 or len(info.types) != 2:
+    if len(parts) != 1 or len(parts) == len(info.types):
         raise ValueError("union was not of the form X | None")
     return parts[0]
 

@@ -34,6 +34,8 @@ SESSION_TIMEOUT_MS = 12_000
 TRANSACTION_TIMEOUT_MS = 10_000  # below the session timeout: a stuck transaction dies before its partitions move on
 MESSAGE_TIMEOUT_MS = 9_000  # librdkafka wants it below the transaction timeout
 REQUEST_TIMEOUT_SECONDS = 30.0
+BUFFER_RECORDS_MAX = 500_000  # of the producer; a round is far smaller
+_RUN_RECORDS_MAX = 10_000
 FETCH_QUEUE_KIB_MAX = 32_768  # per consumer: bounds what is fetched ahead
 
 _FENCED_CODES = frozenset(
@@ -79,7 +81,16 @@ class KafkaLog:
                 errors.append(error)
 
         for record in records:
-            _produce(self._tools, self._prefix, record, delivered)
+            partition = {} if record.partition is None else {"partition": record.partition}
+            headers = list(record.headers)
+            while True:
+                try:
+                    self._tools.produce(
+                        self._prefix + record.topic, record.value, record.key, on_delivery=delivered, headers=headers, **partition
+                    )
+                    break
+                except BufferError:
+                    self._tools.poll(0.1)
         if self._tools.flush(REQUEST_TIMEOUT_SECONDS) or errors:
             reason = errors[0].str() if errors else "no acknowledgement in time"
             raise LogError(f"{len(errors) or 'some'} records were not written: {reason}")
@@ -130,28 +141,9 @@ _PRODUCER_SETTINGS: dict[str, Any] = {
     "linger.ms": 5,
     "compression.type": "lz4",
     "partitioner": "murmur2_random",  # as Java clients do, so that our keys and theirs meet on one partition
-    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.messages": BUFFER_RECORDS_MAX,
     "message.max.bytes": 4_194_304,
 }
-
-
-def _produce(producer: Producer, prefix: str, record: OutgoingRecord, delivered: Any = None) -> None:
-    deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
-    arguments: dict[str, Any] = {"key": record.key, "value": record.value}
-    if record.headers:
-        arguments["headers"] = list(record.headers)
-    if record.partition is not None:
-        arguments["partition"] = record.partition
-    if delivered is not None:
-        arguments["on_delivery"] = delivered
-    while True:
-        try:
-            producer.produce(prefix + record.topic, **arguments)
-            return
-        except BufferError:
-            producer.poll(0.1)
-            if time.monotonic() > deadline:
-                raise CommitUnknown("the send buffer stayed full") from None
 
 
 class KafkaGroupConsumer:
@@ -205,7 +197,9 @@ class KafkaGroupConsumer:
     def poll(self, records_max: int, timeout_seconds: float) -> list[LogRecord]:
         """Fetch up to `records_max` records."""
         try:
-            messages = self._consumer.consume(records_max, timeout_seconds)
+            # `consume` alone would wait out the timeout for a full batch: one record first, then what has come with it.
+            first = self._consumer.poll(timeout_seconds)
+            messages = [] if first is None else [first, *self._consumer.consume(records_max - 1, 0)]
         except KafkaException as error:
             raise LogError(f"group {self.group} could not be read: {_text(error)}") from error
         prefix_length = len(self._prefix)
@@ -313,12 +307,37 @@ class KafkaTransactionalProducer:
         """Open a transaction."""
         self._call(self._producer.begin_transaction)
 
-    def produce(self, record: OutgoingRecord) -> None:
-        """Add a record."""
+    def produce(self, records: Sequence[OutgoingRecord]) -> None:
+        """Add records: whole runs of one topic in one call, those with headers one by one."""
         try:
-            _produce(self._producer, self._prefix, record)
+            for start in range(0, len(records), _RUN_RECORDS_MAX):
+                self._await_room()
+                for topic, run in _runs(records[start : start + _RUN_RECORDS_MAX]):
+                    self._produce_run(self._prefix + topic, run)
         except KafkaException as error:
             raise _remedy(error) from error
+
+    def _await_room(self) -> None:
+        """A run must fit as a whole: were only its middle refused, the rest would overtake it."""
+        deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
+        while len(self._producer) + _RUN_RECORDS_MAX > BUFFER_RECORDS_MAX:
+            self._producer.poll(0.05)
+            if time.monotonic() > deadline:
+                raise CommitUnknown(f"the send buffer stayed full for {REQUEST_TIMEOUT_SECONDS:.0f} s")
+
+    def _produce_run(self, topic: str, run: list[OutgoingRecord]) -> None:
+        if run[0].headers:  # librdkafka's batch call takes no headers
+            for record in run:
+                partition = {} if record.partition is None else {"partition": record.partition}
+                self._producer.produce(topic, record.value, record.key, headers=list(record.headers), **partition)
+            return
+        if run[0].partition is None:
+            rows = [{"key": record.key, "value": record.value} for record in run]
+        else:
+            rows = [{"key": record.key, "value": record.value, "partition": record.partition} for record in run]
+        if self._producer.produce_batch(topic, rows) != len(rows):
+            cause = next(str(row["_error"]) for row in rows if "_error" in row)
+            raise AbortRequired(f"a record for {topic} was refused: {cause}")
 
     def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
         """Add offsets, checked against the group's generation by the coordinator."""
@@ -344,6 +363,22 @@ class KafkaTransactionalProducer:
             function(*arguments)
         except KafkaException as error:
             raise _remedy(error) from error
+
+
+def _runs(records: Sequence[OutgoingRecord]) -> list[tuple[str, list[OutgoingRecord]]]:
+    """Group by topic and kind of call. The order within a topic and kind stays, which is the order of every partition:
+
+    a topic's records either all name their partition (changelogs), all have headers (dead letters), or neither.
+    """
+    runs: dict[tuple[str, bool, bool], list[OutgoingRecord]] = {}
+    for record in records:
+        key = (record.topic, bool(record.headers), record.partition is None)
+        run = runs.get(key)
+        if run is None:
+            runs[key] = [record]
+        else:
+            run.append(record)
+    return [(key[0], run) for key, run in runs.items()]
 
 
 def _remedy(error: KafkaException) -> LogError:

@@ -357,14 +357,15 @@ class MemoryTransactionalProducer:
                 raise CommitUnknown("a transaction is already open")
             self._transaction = self._log.open_transaction()
 
-    def produce(self, record: OutgoingRecord) -> None:
-        """Add a record; it is invisible to committed readers until the commit."""
+    def produce(self, records: Sequence[OutgoingRecord]) -> None:
+        """Add records; they are invisible to committed readers until the commit."""
         with self._log.changed:
             transaction = self._check_open()
-            key = self._log.append(record)
-            self._log.mark_open(key, transaction)
-            end = self._log.end_offsets([key], committed_only=False)[key]
-            self._written.setdefault(key, set()).add(end - 1)
+            for record in records:
+                key = self._log.append(record)
+                self._log.mark_open(key, transaction)
+                end = self._log.end_offsets([key], committed_only=False)[key]
+                self._written.setdefault(key, set()).add(end - 1)
 
     def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
         """Add offsets; a member of an older generation is refused."""

@@ -35,7 +35,7 @@ class CalendarMissingError(Exception):
         self.day = day
 
 
-class DateProblem(Record, frozen=True, kw_only=True):
+class DateProblem(Record, kw_only=True):
     """Why a trade has no settlement date: a wait (SETTLEMENT_CYCLE_MISSING, CALENDAR_MISSING) or a refusal."""
 
     reason: Reason

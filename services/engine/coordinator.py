@@ -138,11 +138,12 @@ class Coordinator:
     async def _shut_down(self) -> None:
         for member in self._members:
             member.stopping = True
-        self._release_waiting()
         self._reference.stop()
-        leaving = [member.leave() for member in self._members]
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), STOP_SECONDS_MAX)
+        leaving = {asyncio.create_task(member.leave()) for member in self._members}
+        deadline = time.monotonic() + STOP_SECONDS_MAX
+        while leaving and time.monotonic() < deadline:
+            self._release_waiting()
+            _, leaving = await asyncio.wait(leaving, timeout=0.05)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -181,7 +182,7 @@ class Coordinator:
             for item in polled:
                 item.done.set()
             return
-        await self._round(polled)
+        await self._round([item for item in polled if item.is_current])
         for item in polled:
             item.done.set()
 
@@ -282,30 +283,32 @@ class Coordinator:
 
     def _prepare(self, polled: Sequence[Polled], *, due: bool) -> list[Work]:
         now_us = time.time_ns() // 1000
-        works: list[Work] = []
-        covered: set[tuple[str, int]] = set()
+        fetched: dict[tuple[Member, int], tuple[list[LogRecord], GroupMetadata]] = {}
         for item in polled:
             for number, records in _by_number(item.records).items():
-                tables = item.member.tables.get(number)
-                if tables is None:  # no longer ours: never process what another worker may be processing
-                    continue
-                covered.add((item.member.stage.name, number))
-                works.append(self._work(item.member, number, tables, records, item.metadata, now_us, due=due))
+                if number in item.member.tables:  # else no longer ours: another worker may be processing it
+                    earlier, _ = fetched.get((item.member, number), ([], None))
+                    fetched[item.member, number] = (earlier + records if earlier else records, item.metadata)
+        works = [
+            self._work(member, number, records, metadata, now_us, due=due)
+            for (member, number), (records, metadata) in fetched.items()
+        ]
         if due:
             for member in self._members:
-                idle = [number for number in sorted(member.tables) if (member.stage.name, number) not in covered]
-                metadata = member.consumer.metadata() if idle and member.consumer is not None else None
-                works += [self._work(member, n, member.tables[n], [], metadata, now_us, due=True) for n in idle]
+                idle = [number for number in sorted(member.tables) if (member, number) not in fetched]
+                if idle and member.consumer is not None:
+                    metadata = member.consumer.metadata()
+                    works += [self._work(member, number, [], metadata, now_us, due=True) for number in idle]
         return works
 
     def _work(
-        self, member: Member, number: int, tables: Tables, records: Sequence[LogRecord], metadata: Any, now_us: int, *, due: bool
+        self, member: Member, number: int, records: Sequence[LogRecord], metadata: GroupMetadata, now_us: int, *, due: bool
     ) -> Work:
         batch = Batch(
             stage=member.stage,
             partition=number,
             records=records,
-            overlay=Overlay(tables, self._reference.data),
+            overlay=Overlay(member.tables[number], self._reference.data),
             codec=self._codec,
             now_us=now_us,
             due=due,
@@ -333,7 +336,7 @@ class Coordinator:
         except NotCommitted as error:
             self._metrics.transactions.labels("aborted").inc()
             log_event.warning("transaction aborted, its input will be processed again", cause=str(error))
-            await self._rewind(works)
+            self._rewind(works)
             await asyncio.sleep(RETRY_SECONDS)
             return
         except InDoubt as error:
@@ -358,13 +361,11 @@ class Coordinator:
                 member.next_offsets.update(work.offsets)
             self._metrics.count(member.stage.name, batch.result.tally, now_us=now_us)
 
-    async def _rewind(self, works: Sequence[Work]) -> None:
-        """Nothing was committed: read the same records again."""
+    def _rewind(self, works: Sequence[Work]) -> None:
+        """Nothing was committed: the members read the same records again."""
         for work in works:
-            member = work.member
-            if work.batch.records and work.batch.partition in member.tables:
-                assert member.consumer is not None
-                await self._on_thread(member.consumer.seek, member.offsets_of(work.batch.partition))
+            if work.batch.records:
+                work.member.rewind_due = True
 
     async def _rebuild(self, works: Sequence[Work]) -> None:
         """Only the log knows: rebuild the state of everything that took part, and read on from what is committed."""
@@ -378,9 +379,7 @@ class Coordinator:
                 return
             member.tables.update(tables)
             member.next_offsets.update(offsets)
-            if work.batch.records:
-                assert member.consumer is not None
-                await self._on_thread(member.consumer.seek, offsets)
+        self._rewind(works)
 
     # --- lag
 

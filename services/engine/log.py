@@ -128,8 +128,8 @@ class TransactionalProducer(Protocol):
         """Open a transaction."""
         ...
 
-    def produce(self, record: OutgoingRecord) -> None:
-        """Add a record to the open transaction; waits while the send buffer is full."""
+    def produce(self, records: Sequence[OutgoingRecord]) -> None:
+        """Add records to the open transaction, in this order per partition; waits while the send buffer is full."""
         ...
 
     def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:

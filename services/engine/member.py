@@ -52,16 +52,23 @@ class Rebalance:
 class Polled:
     """What one poll brought, with the membership at that moment."""
 
-    def __init__(self, member: Member, records: list[LogRecord], metadata: GroupMetadata) -> None:
-        """Bind records and membership; `done` lets the member poll again."""
+    def __init__(self, member: Member, records: list[LogRecord], metadata: GroupMetadata, reading: int) -> None:
+        """Bind records, membership and the number of the reading; `done` lets the member poll again."""
         self.member = member
         self.records = records
         self.metadata = metadata
+        self.reading = reading
         self.done = asyncio.Event()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the records continue what was processed: no rebalance and no rewind has come, or is due, since the poll."""
+        return self.reading == self.member.reading and not self.member.rewind_due
 
 
 class Member:
-    """A service in its group. Owned by the coordinator; only `_poll_once` and the listener run on the polling thread."""
+    """A service in its group. Owned by the coordinator; only `_poll_once`, `_seek` and the listener run on the polling
+    thread."""
 
     def __init__(self, service: HostedService, log: Log, post: Callable[[Any], None]) -> None:
         """Check the topics; `poll_forever` joins the group. `post` hands an item to the coordinator from any thread."""
@@ -77,6 +84,11 @@ class Member:
         self.next_offsets: dict[TopicPartition, int] = {}
         self.epoch = 0
         """Raised by every change of ownership, so that a restore that was overtaken knows it."""
+        self.reading = 0
+        """Number of the current reading: raised on the polling thread by every rebalance and rewind. Records of an earlier
+        reading are dropped, and what is still ours of them is read again."""
+        self.rewind_due = False
+        """Set by the coordinator after an abort. It never waits for the polling thread itself, which may be waiting for it."""
         self.records_max = 200
         self.stopping = False
         self._log = log
@@ -98,10 +110,12 @@ class Member:
 
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """From the log, inside poll: wait until the coordinator knows."""
+        self.reading += 1
         self._hand_over(Rebalance(self, partitions, assigned=True))
 
     def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """From the log, inside poll or close: wait until the coordinator has let go."""
+        self.reading += 1
         self._hand_over(Rebalance(self, partitions, assigned=False))
 
     def _hand_over(self, rebalance: Rebalance) -> None:
@@ -110,25 +124,48 @@ class Member:
         self._post(rebalance)
         rebalance.done.result(REBALANCE_SECONDS_MAX)
 
-    def _poll_once(self, timeout_seconds: float) -> Polled | None:
+    def _poll_once(self, timeout_seconds: float) -> tuple[Polled | None, bool]:
+        """Poll; also says whether ownership changed meanwhile, so that the records are not a plain continuation."""
         assert self.consumer is not None
+        reading = self.reading
         records = self.consumer.poll(self.records_max, timeout_seconds)
-        return Polled(self, records, self.consumer.metadata()) if records else None
+        polled = Polled(self, records, self.consumer.metadata(), reading) if records else None
+        return polled, reading != self.reading
+
+    def _seek(self, offsets: dict[TopicPartition, int]) -> None:
+        assert self.consumer is not None
+        self.reading += 1
+        self.consumer.seek(offsets)
 
     # --- on the event loop
 
     async def on_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a call on the polling thread."""
+        """Run a call on the polling thread: strictly between two polls."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def poll_forever(self, poll_seconds: float) -> None:
-        """Join the group, then poll; after each batch wait until it is durable (or rewound)."""
+        """Join the group, then poll. One batch is fetched while the one before is made durable, never more."""
         self.consumer = await self.on_thread(self._log.consumer, self.group, self.inputs, self)
+        before: Polled | None = None
         while not self.stopping:
-            polled = await self.on_thread(self._poll_once, poll_seconds)
-            if polled is not None:
+            polled, interrupted = await self.on_thread(self._poll_once, poll_seconds)
+            if polled is not None and not interrupted:
                 self._post(polled)
-                await polled.done.wait()
+            if before is not None and (polled is not None or interrupted or self.rewind_due):
+                await before.done.wait()
+            if interrupted or self.rewind_due:
+                if polled is not None and not interrupted:
+                    await polled.done.wait()
+                await self._rewind()
+                before = None
+            elif polled is not None:
+                before = polled
+
+    async def _rewind(self) -> None:
+        """Read on from what is durable, in every partition. No batch is under way, so `next_offsets` stands still."""
+        offsets = {p: self.next_offsets[p] for p in self.partitions_of(self.tables)}
+        await self.on_thread(self._seek, offsets)
+        self.rewind_due = False
 
     def take(self, rebalance: Rebalance) -> list[int]:
         """Enter a change of ownership; answers the owned numbers whose state must be restored.

@@ -15,7 +15,7 @@ that may still be on its way; only then is the log asked what was committed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.engine.log import (
@@ -54,13 +54,12 @@ class Transactions:
         self._id = transactional_id
         self._producer: TransactionalProducer = log.producer(transactional_id)
 
-    def commit(self, records: Iterable[OutgoingRecord], groups: Iterable[GroupOffsets]) -> None:
+    def commit(self, records: Sequence[OutgoingRecord], groups: Iterable[GroupOffsets]) -> None:
         """Make everything durable at once. Raises NotCommitted, InDoubt, or log.Fenced, which means: stop."""
         producer = self._producer
         try:
             producer.begin()
-            for record in records:
-                producer.produce(record)
+            producer.produce(records)
             for group in groups:
                 producer.send_offsets(group.offsets, group.metadata)
             producer.commit()

@@ -35,7 +35,7 @@ WAIT_REASONS = frozenset(
 """Reasons that reference data can take away; every other reason is a refusal, final for that version of the trade."""
 
 
-class Problem(Record, frozen=True, kw_only=True):
+class Problem(Record, kw_only=True):
     """Why a trade cannot go on."""
 
     reason: Reason

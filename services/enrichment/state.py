@@ -8,7 +8,7 @@ from services.domain.event import CapturedTrade
 from services.domain.record import Record, doc
 
 
-class WaitingTrade(Record, frozen=True, kw_only=True):
+class WaitingTrade(Record, kw_only=True):
     """A trade that waits for reference data, and its later versions, which must not overtake it. Key: trade_id."""
 
     trades: Annotated[tuple[CapturedTrade, ...], doc("Versions in order of arrival; the first is the one that waits.")]
@@ -16,7 +16,7 @@ class WaitingTrade(Record, frozen=True, kw_only=True):
     details: Annotated[dict[str, str], doc("What is missing, as the open exception says it.")]
 
 
-class RefusedTrade(Record, frozen=True, kw_only=True):
+class RefusedTrade(Record, kw_only=True):
     """A version was refused and its exception is open; the next version closes it. Key: trade_id."""
 
     reason: Annotated[str, doc("Code of the Reason of the open exception.")]

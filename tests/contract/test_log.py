@@ -65,7 +65,7 @@ def test_outputs_and_offsets_become_visible_together(log: Log) -> None:
     producer = log.producer("p")
 
     producer.begin()
-    producer.produce(OutgoingRecord("out", b"a", b"A"))
+    producer.produce([OutgoingRecord("out", b"a", b"A")])
     producer.send_offsets({partition: record.offset + 1}, consumer.metadata())
     ends = log.end_offsets([TopicPartition("out", 0), TopicPartition("out", 1)], committed_only=True)
     assert set(ends.values()) == {0}
@@ -86,14 +86,14 @@ def test_an_aborted_transaction_leaves_nothing(log: Log) -> None:
     producer = log.producer("p")
 
     producer.begin()
-    producer.produce(OutgoingRecord("out", b"a", b"first try"))
+    producer.produce([OutgoingRecord("out", b"a", b"first try")])
     producer.send_offsets({partition: record.offset + 1}, consumer.metadata())
     producer.abort()
     assert consumer.committed([partition]) == {partition: None}
     consumer.seek({partition: record.offset})
     assert poll_count(consumer, 1)[0].value == b"a"
     producer.begin()
-    producer.produce(OutgoingRecord("out", b"a", b"second try"))
+    producer.produce([OutgoingRecord("out", b"a", b"second try")])
     producer.commit()
 
     assert committed_values(log, "out") == [b"second try"]
@@ -105,14 +105,14 @@ def test_a_newer_producer_fences_the_older_and_aborts_its_transaction(log: Log) 
     """A zombie must not be able to commit."""
     old = log.producer("p")
     old.begin()
-    old.produce(OutgoingRecord("out", b"k", b"zombie"))
+    old.produce([OutgoingRecord("out", b"k", b"zombie")])
 
     new = log.producer("p")
 
     with pytest.raises((Fenced, CommitUnknown)):
         old.commit()
     new.begin()
-    new.produce(OutgoingRecord("out", b"k", b"owner"))
+    new.produce([OutgoingRecord("out", b"k", b"owner")])
     new.commit()
     assert committed_values(log, "out") == [b"owner"]
     old.close()
@@ -130,7 +130,7 @@ def test_offsets_of_an_older_generation_are_refused(log: Log) -> None:
     producer = log.producer("p")
 
     producer.begin()
-    producer.produce(OutgoingRecord("out", b"k", b"stale"))
+    producer.produce([OutgoingRecord("out", b"k", b"stale")])
     with pytest.raises(AbortRequired):
         producer.send_offsets({TopicPartition("in", 0): 1}, stale)
     producer.abort()
@@ -200,7 +200,7 @@ def test_a_reader_waits_for_transactions_that_were_open(log: Log) -> None:
     """A restore that stopped at the last stable offset could miss committed rows behind a dead worker's transaction."""
     dead = log.producer("dead")
     dead.begin()
-    dead.produce(OutgoingRecord("single", b"k", b"never committed"))
+    dead.produce([OutgoingRecord("single", b"k", b"never committed")])
     if isinstance(log, KafkaLog):
         dead._producer.flush(10)  # type: ignore[attr-defined]  # the record must lie in the log before the next
     send(log, "single", "behind")
@@ -222,7 +222,7 @@ def test_positions_come_to_the_end_behind_transaction_markers(log: Log) -> None:
     """Lag must be 0 when everything was read, although markers take up offsets."""
     producer = log.producer("p")
     producer.begin()
-    producer.produce(OutgoingRecord("single", b"k", b"v"))
+    producer.produce([OutgoingRecord("single", b"k", b"v")])
     producer.commit()
     consumer, _ = join(log, "g", "single")
     poll_count(consumer, 1)

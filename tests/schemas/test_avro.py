@@ -58,9 +58,8 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
 
 def incompatible(reader: dict[str, Any], writer: dict[str, Any]) -> set[str]:
     """What the Avro project's own rules say against reading one version with another."""
-    result = ReaderWriterCompatibilityChecker().get_compatibility(
-        avro.schema.parse(json.dumps(reader)), avro.schema.parse(json.dumps(writer))
-    )
+    checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # avro leaves its __init__ untyped
+    result = checker.get_compatibility(avro.schema.parse(json.dumps(reader)), avro.schema.parse(json.dumps(writer)))
     return set() if result.compatibility is SchemaCompatibilityType.compatible else result.messages
 
 

@@ -37,7 +37,8 @@ def test_every_reader_and_writer_exists() -> None:
     """A name that is no service is a slip of the pen."""
     known = {service.name for service in pipeline()} | {"engine"}
     for topic in TOPICS.values():
-        assert topic.producers and topic.consumers, topic.name
+        assert topic.producers, topic.name
+        assert topic.consumers, topic.name
         for name in (*topic.producers, *topic.consumers):
             assert name in known or name.startswith("external: "), f"{topic.name} names {name}"
 

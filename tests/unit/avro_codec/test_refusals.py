@@ -190,4 +190,5 @@ def test_sentences_hold_no_payload() -> None:
 
     for error in (unwritten, unread, cut):
         assert SECRET not in str(error.value)
-        assert error.value.__cause__ is None and error.value.__suppress_context__
+        assert error.value.__cause__ is None
+        assert error.value.__suppress_context__

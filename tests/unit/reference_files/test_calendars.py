@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date, timedelta
 from functools import cache
 
-import exchange_calendars
+import exchange_calendars  # type: ignore[import-untyped]
 import holidays
 import pytest
+import QuantLib as ql  # type: ignore[import-untyped]  # noqa: N813  # the name its own documentation uses
 
 from deploy.reference import generate
 from services.adapters.reference_files import load_directory
@@ -114,7 +115,7 @@ def test_canada_agrees_with_second_source(name: str) -> None:
 def test_hong_kong_agrees_with_second_sources(name: str) -> None:
     """QuantLib knows the lunar holidays to 2026 only; for the years after, exchange_calendars computes them."""
     until_2026 = {day for day in closed(name) if day.year <= 2026}
-    quantlib = {day for day in generate.quantlib_days(generate.ql.HongKong()) if day.year <= 2026}
+    quantlib = {day for day in generate.quantlib_days(ql.HongKong()) if day.year <= 2026}
     assert until_2026 == quantlib
     sessions = exchange_calendars.get_calendar("XHKG", start="2027-01-01", end="2030-12-31").sessions
     open_days = {session.date() for session in sessions}

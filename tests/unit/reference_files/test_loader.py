@@ -48,77 +48,80 @@ def faults(directory: Path, **texts: str) -> tuple[Fault, ...]:
 # --- what can be read ------------------------------------------------------------------------------------------------
 
 
+ONE_OF_EACH = {
+    "instruments": (
+        "name,isin,sedol,cusip,instrument_type,settlement_market,currency,issuer_country,denomination,source\n"
+        'Apple,US0378331005,2046251,037833100,EQUITY,US,USD,US,1,"sample, with comma"\n'
+    ),
+    "parties": "bic,lei,name,matching_profile\nDEUTDEFFXXX,7LTWFZYICNSX8D621K86,Bank,\n",
+    "accounts": "account,name,allocation_policy\nFUND-A,Fund A,SINGLE\n",
+    "allocation_templates": "account,shares\nBLOCK,FUND-A=0.6;FUND-B=0.4\n",
+    "standing_settlement_instructions": (
+        "owner,settlement_market,depository_bic,participant_bic,safekeeping_account,instrument_type,currency\n"
+        "FUND-A,DE,DAKVDEFFXXX,PARBDEFF,SAFE-1,,EUR\n"
+    ),
+    "settlement_cycles": "settlement_market,days,valid_from\nDE,2,2014-10-06\n",
+    "holidays": "calendar,day,name\nCURRENCY:EUR,2026-05-01,Labour Day\n",
+    "calendar_coverages": "calendar,first_day,last_day\nCURRENCY:EUR,2026-01-01,2026-12-31\n",
+    "charge_rules": (
+        "settlement_market,charge_id,charge_type,instrument_types,currency,rate_of_gross,side,rounding,rounding_unit\n"
+        "HK,HK_STAMP_DUTY,STAMP,EQUITY;ETF,HKD,0.001,,UP,1\n"
+    ),
+    "matching_profiles": "profile,currency,price_tolerance,amount_tolerance\nDEFAULT,,0.0001,0.01\n",
+}
+
+RECORD_OF_EACH = [
+    Instrument(
+        isin="US0378331005",
+        sedol="2046251",
+        cusip="037833100",
+        name="Apple",
+        instrument_type=InstrumentType.EQUITY,
+        settlement_market="US",
+        currency="USD",
+        issuer_country="US",
+        denomination=Decimal(1),
+        source="sample, with comma",
+    ),
+    Party(bic="DEUTDEFFXXX", lei="7LTWFZYICNSX8D621K86", name="Bank", matching_profile="DEFAULT"),
+    Account(account="FUND-A", name="Fund A", allocation_policy=AllocationPolicy.SINGLE),
+    AllocationTemplate(
+        account="BLOCK",
+        shares=(
+            TemplateShare(account="FUND-A", weight=Decimal("0.6")),
+            TemplateShare(account="FUND-B", weight=Decimal("0.4")),
+        ),
+    ),
+    StandingSettlementInstruction(
+        owner="FUND-A",
+        settlement_market="DE",
+        currency="EUR",
+        depository_bic="DAKVDEFFXXX",
+        participant_bic="PARBDEFF",
+        safekeeping_account="SAFE-1",
+    ),
+    SettlementCycle(settlement_market="DE", days=2, valid_from=date(2014, 10, 6)),
+    Holiday(calendar="CURRENCY:EUR", day=date(2026, 5, 1), name="Labour Day"),
+    CalendarCoverage(calendar="CURRENCY:EUR", first_day=date(2026, 1, 1), last_day=date(2026, 12, 31)),
+    ChargeRule(
+        settlement_market="HK",
+        charge_id="HK_STAMP_DUTY",
+        charge_type=ChargeType.STAMP,
+        instrument_types=(InstrumentType.EQUITY, InstrumentType.ETF),
+        currency="HKD",
+        rate_of_gross=Decimal("0.001"),
+        rounding=Rounding.UP,
+        rounding_unit=Decimal(1),
+    ),
+    MatchingProfile(
+        profile="DEFAULT", currency=None, price_tolerance=Decimal("0.0001"), amount_tolerance=Decimal("0.01")
+    ),
+]
+
+
 def test_every_kind_is_read_into_its_record(tmp_path: Path) -> None:
     """One row of each kind, columns in an order of their own, optional columns left out or empty."""
-    found = load(
-        tmp_path,
-        instruments=(
-            "name,isin,sedol,cusip,instrument_type,settlement_market,currency,issuer_country,denomination,source\n"
-            'Apple,US0378331005,2046251,037833100,EQUITY,US,USD,US,1,"sample, with comma"\n'
-        ),
-        parties="bic,lei,name,matching_profile\nDEUTDEFFXXX,7LTWFZYICNSX8D621K86,Bank,\n",
-        accounts="account,name,allocation_policy\nFUND-A,Fund A,SINGLE\n",
-        allocation_templates="account,shares\nBLOCK,FUND-A=0.6;FUND-B=0.4\n",
-        standing_settlement_instructions=(
-            "owner,settlement_market,depository_bic,participant_bic,safekeeping_account,instrument_type,currency\n"
-            "FUND-A,DE,DAKVDEFFXXX,PARBDEFF,SAFE-1,,EUR\n"
-        ),
-        settlement_cycles="settlement_market,days,valid_from\nDE,2,2014-10-06\n",
-        holidays="calendar,day,name\nCURRENCY:EUR,2026-05-01,Labour Day\n",
-        calendar_coverages="calendar,first_day,last_day\nCURRENCY:EUR,2026-01-01,2026-12-31\n",
-        charge_rules=(
-            "settlement_market,charge_id,charge_type,instrument_types,currency,rate_of_gross,side,rounding,rounding_unit\n"
-            "HK,HK_STAMP_DUTY,STAMP,EQUITY;ETF,HKD,0.001,,UP,1\n"
-        ),
-        matching_profiles="profile,currency,price_tolerance,amount_tolerance\nDEFAULT,,0.0001,0.01\n",
-    )
-    assert found == [
-        Instrument(
-            isin="US0378331005",
-            sedol="2046251",
-            cusip="037833100",
-            name="Apple",
-            instrument_type=InstrumentType.EQUITY,
-            settlement_market="US",
-            currency="USD",
-            issuer_country="US",
-            denomination=Decimal(1),
-            source="sample, with comma",
-        ),
-        Party(bic="DEUTDEFFXXX", lei="7LTWFZYICNSX8D621K86", name="Bank", matching_profile="DEFAULT"),
-        Account(account="FUND-A", name="Fund A", allocation_policy=AllocationPolicy.SINGLE),
-        AllocationTemplate(
-            account="BLOCK",
-            shares=(
-                TemplateShare(account="FUND-A", weight=Decimal("0.6")),
-                TemplateShare(account="FUND-B", weight=Decimal("0.4")),
-            ),
-        ),
-        StandingSettlementInstruction(
-            owner="FUND-A",
-            settlement_market="DE",
-            currency="EUR",
-            depository_bic="DAKVDEFFXXX",
-            participant_bic="PARBDEFF",
-            safekeeping_account="SAFE-1",
-        ),
-        SettlementCycle(settlement_market="DE", days=2, valid_from=date(2014, 10, 6)),
-        Holiday(calendar="CURRENCY:EUR", day=date(2026, 5, 1), name="Labour Day"),
-        CalendarCoverage(calendar="CURRENCY:EUR", first_day=date(2026, 1, 1), last_day=date(2026, 12, 31)),
-        ChargeRule(
-            settlement_market="HK",
-            charge_id="HK_STAMP_DUTY",
-            charge_type=ChargeType.STAMP,
-            instrument_types=(InstrumentType.EQUITY, InstrumentType.ETF),
-            currency="HKD",
-            rate_of_gross=Decimal("0.001"),
-            rounding=Rounding.UP,
-            rounding_unit=Decimal(1),
-        ),
-        MatchingProfile(
-            profile="DEFAULT", currency=None, price_tolerance=Decimal("0.0001"), amount_tolerance=Decimal("0.01")
-        ),
-    ]
+    assert load(tmp_path, **ONE_OF_EACH) == RECORD_OF_EACH
 
 
 def test_every_kind_has_a_file_and_a_topic() -> None:

@@ -1,0 +1,383 @@
+"""The static world of the sample day: securities, counterparties, accounts, and where each of them settles.
+
+Securities, banks and their identifiers are public ones; prices, accounts and settlement instructions are made up. What is
+left out here on purpose, the gaps, is listed beside the tables: trades that need it wait, some until the late files come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+
+from services.domain.code import AllocationPolicy, InstrumentType
+from services.domain.money import round_fraction
+from services.domain.record import Record
+from services.domain.reference import (
+    Account,
+    AllocationTemplate,
+    Instrument,
+    Party,
+    ReferenceRecord,
+    StandingSettlementInstruction,
+    TemplateShare,
+)
+
+TRADE_DATE = date(2026, 3, 2)
+"""The Monday on which everything happens."""
+
+SOURCE = "sample"
+
+EQUITY, ETF = InstrumentType.EQUITY, InstrumentType.ETF
+GOVERNMENT_BOND, CORPORATE_BOND = InstrumentType.GOVERNMENT_BOND, InstrumentType.CORPORATE_BOND
+US, GB, DE, FR, JP = "US", "GB", "DE", "FR", "JP"
+MARKETS = (US, GB, DE, FR, JP)
+
+_PERCENT = 100
+_AMOUNT_DIGITS = 2
+_DAYS_30_360 = 360
+
+
+class Coupon(Record, kw_only=True):
+    """What accrued interest of the day is computed from."""
+
+    rate: Decimal
+    """Percent a year."""
+    last: date
+    """Coupon date before settlement."""
+    following: date
+    """Coupon date after settlement."""
+    a_year: int
+    """Coupons a year."""
+    settles: date
+    """Settlement date of the day's trades, up to which interest accrues."""
+    is_30_360: bool = False
+    """30/360 (US corporates) in place of ACT/ACT ICMA."""
+
+    def accrued(self, face: Decimal) -> Decimal:
+        """Interest on the face amount, rounded half up to the cent."""
+        if self.is_30_360:
+            days = (self.settles.month - self.last.month) * 30 + self.settles.day - self.last.day
+            share = Fraction(days, _DAYS_30_360)
+        else:
+            share = Fraction((self.settles - self.last).days, (self.following - self.last).days * self.a_year)
+        return round_fraction(Fraction(face) * Fraction(self.rate) / _PERCENT * share, digits=_AMOUNT_DIGITS)
+
+
+class Security(Record, kw_only=True):
+    """An instrument with what is needed to trade it."""
+
+    instrument: Instrument
+    venue: str
+    lot: Decimal
+    """Orders and fills are multiples of it."""
+    tick: Decimal
+    level: int
+    """Price around which it trades, in ticks."""
+    coupon: Coupon | None = None
+
+
+class _Market(Record, kw_only=True):
+    currency: str
+    venue: str
+    tick: Decimal
+    lot: Decimal
+    depository: str
+    agent: str
+    """Who settles there for counterparties from abroad."""
+    custodian: str
+    """Who settles there for our accounts."""
+
+
+_MARKETS = {
+    US: _Market(
+        currency="USD", venue="XNYS", tick=Decimal("0.01"), lot=Decimal(10),
+        depository="DTCYUS33XXX", agent="CITIUS33XXX", custodian="SBOSUS33XXX",
+    ),
+    GB: _Market(
+        currency="GBP", venue="XLON", tick=Decimal("0.005"), lot=Decimal(1),
+        depository="CRSTGB22XXX", agent="CITIGB2LXXX", custodian="CNORGB22XXX",
+    ),
+    DE: _Market(
+        currency="EUR", venue="XETR", tick=Decimal("0.01"), lot=Decimal(1),
+        depository="DAKVDEFFXXX", agent="CITIDEFFXXX", custodian="PARBDEFFXXX",
+    ),
+    FR: _Market(
+        currency="EUR", venue="XPAR", tick=Decimal("0.01"), lot=Decimal(1),
+        depository="SICVFRPPXXX", agent="CITIFRPPXXX", custodian="PARBFRPPXXX",
+    ),
+    JP: _Market(
+        currency="JPY", venue="XTKS", tick=Decimal(1), lot=Decimal(100),
+        depository="JJSDJPJTXXX", agent="CITIJPJTXXX", custodian="HSBCJPJTXXX",
+    ),
+}  # fmt: skip
+
+_FEDWIRE = "FRNYUS33XXX"
+"""United States government bonds settle in the books of the Federal Reserve, not at the depository of shares."""
+_INTERNATIONAL_DEPOSITORY = "MGTCBEBEECL"
+_BOND_VENUES = {US: "BTEC", GB: "XLON", DE: "XFRA"}
+
+# ISIN, SEDOL, CUSIP, name, issuer's country, level in ticks
+_Row = tuple[str, str | None, str | None, str, str, int]
+_SHARES: dict[str, tuple[_Row, ...]] = {
+    US: (
+        ("US0378331005", None, "037833100", "Apple Inc.", "US", 26412),
+        ("US5949181045", None, "594918104", "Microsoft Corporation", "US", 40133),
+        ("US67066G1040", None, "67066G104", "NVIDIA Corporation", "US", 18755),
+        ("US0231351067", None, "023135106", "Amazon.com, Inc.", "US", 20987),
+        ("US46625H1005", None, "46625H100", "JPMorgan Chase & Co.", "US", 30544),
+        ("US30231G1022", None, "30231G102", "Exxon Mobil Corporation", "US", 14871),
+        ("US1912161007", None, "191216100", "The Coca-Cola Company", "US", 7945),
+    ),
+    GB: (
+        ("GB0009895292", "0989529", None, "AstraZeneca PLC", "GB", 29380),
+        ("GB00BP6MXD84", "BP6MXD8", None, "Shell plc", "GB", 5964),
+        ("GB0005405286", "0540528", None, "HSBC Holdings plc", "GB", 2557),
+        ("GB0002374006", "0237400", None, "Diageo plc", "GB", 3561),
+        ("GB0007980591", "0798059", None, "BP p.l.c.", "GB", 957),
+        ("GB00BN7SWP63", "BN7SWP6", None, "GSK plc", "GB", 4263),
+        ("GB0007188757", "0718875", None, "Rio Tinto plc", "GB", 14210),
+    ),
+    DE: (
+        ("DE0007164600", "4846288", None, "SAP SE", "DE", 17248),
+        ("DE0007236101", None, None, "Siemens AG", "DE", 24315),
+        ("DE0008404005", None, None, "Allianz SE", "DE", 37170),
+        ("DE0005557508", None, None, "Deutsche Telekom AG", "DE", 3261),
+        ("DE000BASF111", None, None, "BASF SE", "DE", 4902),
+        ("DE0005190003", None, None, "Bayerische Motoren Werke AG", "DE", 8876),
+        ("DE0006231004", None, None, "Infineon Technologies AG", "DE", 4187),
+    ),
+    FR: (
+        ("FR0000121014", "4061412", None, "LVMH Moet Hennessy Louis Vuitton SE", "FR", 54120),
+        ("FR0000120271", "B15C557", None, "TotalEnergies SE", "FR", 6377),
+        ("FR0000120578", "5671735", None, "Sanofi", "FR", 8025),
+        ("FR0000131104", "7309681", None, "BNP Paribas", "FR", 8994),
+        ("FR0000120073", "B1YXBJ7", None, "L'Air Liquide S.A.", "FR", 16846),
+        ("FR0000120321", "4057808", None, "L'Oreal", "FR", 37905),
+    ),
+    JP: (
+        ("JP3633400001", "6900643", None, "Toyota Motor Corporation", "JP", 3472),
+        ("JP3435000009", "6821506", None, "Sony Group Corporation", "JP", 3518),
+        ("JP3436100006", "6770620", None, "SoftBank Group Corp.", "JP", 4105),
+        ("JP3902900004", "6335171", None, "Mitsubishi UFJ Financial Group, Inc.", "JP", 2861),
+        ("JP3756600007", "6639550", None, "Nintendo Co., Ltd.", "JP", 8833),
+    ),
+}
+_FUNDS: dict[str, tuple[_Row, ...]] = {
+    US: (("US78462F1030", None, "78462F103", "SPDR S&P 500 ETF Trust", "US", 68610),),
+    GB: (("IE0005042456", "0504245", None, "iShares Core FTSE 100 UCITS ETF", "IE", 2114),),
+    DE: (("DE0005933931", None, None, "iShares Core DAX UCITS ETF", "DE", 20844),),
+}
+
+
+def _share(market: str, row: _Row, instrument_type: InstrumentType) -> Security:
+    isin, sedol, cusip, name, issuer_country, level = row
+    terms = _MARKETS[market]
+    denomination = terms.lot if market == JP else Decimal(1)
+    instrument = Instrument(
+        isin=isin, sedol=sedol, cusip=cusip, name=name, instrument_type=instrument_type, settlement_market=market,
+        currency=terms.currency, issuer_country=issuer_country, denomination=denomination, source=SOURCE,
+    )  # fmt: skip
+    return Security(instrument=instrument, venue=terms.venue, lot=terms.lot, tick=terms.tick, level=level)
+
+
+def _bond(
+    isin: str, name: str, *, market: str, coupon: Coupon, matures: date, tick: str, level: int, denomination: str,
+    sedol: str | None = None, cusip: str | None = None, instrument_type: InstrumentType = GOVERNMENT_BOND,
+) -> Security:  # fmt: skip
+    instrument = Instrument(
+        isin=isin, sedol=sedol, cusip=cusip, name=name, instrument_type=instrument_type, settlement_market=market,
+        currency=_MARKETS[market].currency, issuer_country=market, denomination=Decimal(denomination),
+        valid_to=matures, source=SOURCE,
+    )  # fmt: skip
+    lot = Decimal(10_000)
+    return Security(
+        instrument=instrument, venue=_BOND_VENUES[market], lot=lot, tick=Decimal(tick), level=level, coupon=coupon
+    )
+
+
+def _coupon(rate: str, last: date, following: date, settles: date, *, a_year: int, is_30_360: bool = False) -> Coupon:
+    return Coupon(
+        rate=Decimal(rate), last=last, following=following, settles=settles, a_year=a_year, is_30_360=is_30_360
+    )
+
+
+_NEXT_DAY, _TWO_DAYS = date(2026, 3, 3), date(2026, 3, 4)
+_FEBRUARY = (date(2026, 2, 15), date(2026, 8, 15), _NEXT_DAY)
+_JANUARY = (date(2026, 1, 31), date(2026, 7, 31), _NEXT_DAY)
+
+BONDS = (
+    _bond(
+        "DE000BU2Z023", "Bund 2.20% 15 February 2034", market=DE, matures=date(2034, 2, 15), tick="0.005", level=19366,
+        denomination="0.01", coupon=_coupon("2.2", date(2026, 2, 15), date(2027, 2, 15), _TWO_DAYS, a_year=1),
+    ),
+    _bond(
+        "DE000BU2Z031", "Bund 2.60% 15 August 2034", market=DE, matures=date(2034, 8, 15), tick="0.005", level=19882,
+        denomination="0.01", coupon=_coupon("2.6", date(2025, 8, 15), date(2026, 8, 15), _TWO_DAYS, a_year=1),
+    ),
+    _bond(
+        "US91282CJZ59", "US Treasury Note 4.00% 15 February 2034", market=US, matures=date(2034, 2, 15),
+        tick="0.015625", level=6412, denomination="100", cusip="91282CJZ5",
+        coupon=_coupon("4", *_FEBRUARY, a_year=2),
+    ),
+    _bond(
+        "US91282CLF67", "US Treasury Note 3.875% 15 August 2034", market=US, matures=date(2034, 8, 15),
+        tick="0.015625", level=6351, denomination="100", cusip="91282CLF6",
+        coupon=_coupon("3.875", *_FEBRUARY, a_year=2),
+    ),
+    _bond(
+        "GB00BPJJKN53", "Treasury Gilt 4.625% 31 January 2034", market=GB, matures=date(2034, 1, 31), tick="0.005",
+        level=20284, denomination="0.01", sedol="BPJJKN5", coupon=_coupon("4.625", *_JANUARY, a_year=2),
+    ),
+    _bond(
+        "GB00BM8Z2S21", "Green Gilt 0.875% 31 July 2033", market=GB, matures=date(2033, 7, 31), tick="0.005",
+        level=15707, denomination="0.01", sedol="BM8Z2S2", coupon=_coupon("0.875", *_JANUARY, a_year=2),
+    ),
+    _bond(
+        "US037833BX70", "Apple Inc. 4.65% 23 February 2046", market=US, matures=date(2046, 2, 23), tick="0.005",
+        level=18730, denomination="1000", cusip="037833BX7", instrument_type=CORPORATE_BOND,
+        coupon=_coupon("4.65", date(2026, 2, 23), date(2026, 8, 23), _NEXT_DAY, a_year=2, is_30_360=True),
+    ),
+)  # fmt: skip
+
+SECURITIES: tuple[Security, ...] = (
+    *(_share(market, row, EQUITY) for market, rows in _SHARES.items() for row in rows),
+    *(_share(market, row, ETF) for market, rows in _FUNDS.items() for row in rows),
+    *BONDS,
+)
+"""What is traded and known from the beginning."""
+
+LATE_SECURITIES: tuple[Security, ...] = (
+    _share(US, ("US46090E1038", None, "46090E103", "Invesco QQQ Trust", "US", 60725), ETF),
+    _share(FR, ("FR0000121972", "4834108", None, "Schneider Electric SE", "FR", 25170), EQUITY),
+)
+"""Gap: traded, but only in the late files."""
+
+UNKNOWN_SECURITY = _share(US, ("US4781601046", None, "478160104", "Johnson & Johnson", "US", 24381), EQUITY)
+"""Gap: traded, and in no file."""
+
+# BIC, LEI, name
+PARTIES = tuple(
+    Party(bic=bic, lei=lei, name=name, source=SOURCE)
+    for bic, lei, name in (
+        ("DEUTDEFFXXX", "7LTWFZYICNSX8D621K86", "Deutsche Bank AG"),
+        ("GSILGB2XXXX", "W22LROWP2IHZNBB6K528", "Goldman Sachs International"),
+        ("JPMSGB2LXXX", "K6Q0W1PS1L1O4IQL9C32", "J.P. Morgan Securities plc"),
+        ("MSLNGB2XXXX", "4PQUHN3JPFGFNF3BB653", "Morgan Stanley & Co. International plc"),
+        ("BNPAFRPPXXX", "R0MUWSFPU8MPRO8K5P83", "BNP Paribas"),
+        ("BARCGB22XXX", "G5GSEF7VJP5I7OUK5573", "Barclays Bank PLC"),
+        ("UBSWCHZH80A", "BFM8T61CT2L1QCEMIK50", "UBS AG"),
+        ("SOGEFRPPXXX", "O2RNE8IBXP4R0TD8PU41", "Societe Generale"),
+        ("SBILGB2XXXX", "XKZZ2JZF41MRHTR1V493", "Citigroup Global Markets Limited"),
+        ("NOMAGB2LXXX", "DGQCSV2PHVF7I2743539", "Nomura International plc"),
+    )
+)
+PARTY_BICS = tuple(party.bic for party in PARTIES)
+
+_SETTLING = (
+    ("PF-1001", "Global Equity Fund"),
+    ("PF-1002", "European Pension Plan"),
+    ("PF-1003", "Balanced Growth Fund"),
+    ("PF-1004", "Balanced Income Fund"),
+    ("PF-1005", "Endowment Portfolio"),
+    ("PF-1006", "Index Tracker World"),
+    ("PF-1007", "Index Tracker Europe"),
+    ("PF-1008", "Index Tracker Sustainable"),
+    ("PF-1009", "Insurance General Account"),
+    ("PF-1010", "Insurance Unit-Linked Account"),
+    ("PF-1011", "Municipal Retirement Scheme"),
+    ("PF-1012", "Hospital Trust Portfolio"),
+)
+SETTLING_ACCOUNTS = tuple(account for account, _ in _SETTLING)
+SINGLE_ACCOUNTS = ("PF-1001", "PF-1002")
+TEMPLATES = {
+    "BK-2001": (("PF-1003", "0.5"), ("PF-1004", "0.3"), ("PF-1005", "0.2")),
+    "BK-2002": (("PF-1006", "1"), ("PF-1007", "1"), ("PF-1008", "1")),
+}
+EXPLICIT_ACCOUNTS = ("BK-3001", "BK-3002")
+EXPLICIT_SHARES = SETTLING_ACCOUNTS[2:]
+BLOCK_ACCOUNTS = {
+    AllocationPolicy.SINGLE: SINGLE_ACCOUNTS,
+    AllocationPolicy.TEMPLATE: tuple(TEMPLATES),
+    AllocationPolicy.EXPLICIT: EXPLICIT_ACCOUNTS,
+}
+_BLOCK_NAMES = {
+    "BK-2001": "Balanced mandates",
+    "BK-2002": "Index mandates",
+    "BK-3001": "Discretionary desk",
+    "BK-3002": "Multi-asset desk",
+}
+
+UNKNOWN_ACCOUNT = "PF-1999"
+"""Gap: trades are reported for it, and it is in no file."""
+
+LATE_CHAINS = frozenset({("NOMAGB2LXXX", FR), ("PF-1011", DE)})
+"""Gaps, owner and market: settlement instructions that are only in the late files."""
+
+MISSING_CHAINS = frozenset({("UBSWCHZH80A", JP), ("PF-1002", JP), ("PF-1012", GB)})
+"""Gaps, owner and market: settlement instructions that are in no file."""
+
+ELSEWHERE = frozenset({("BARCGB22XXX", DE)})
+"""Owner and market: settles at another depository than our accounts do, so nothing can be instructed."""
+
+GAPS = LATE_CHAINS | MISSING_CHAINS | ELSEWHERE
+
+
+def _policy(account: str) -> AllocationPolicy:
+    return next((policy for policy, accounts in BLOCK_ACCOUNTS.items() if account in accounts), AllocationPolicy.SINGLE)
+
+
+def _accounts() -> Iterator[ReferenceRecord]:
+    for account, name in (*_SETTLING, *_BLOCK_NAMES.items()):
+        yield Account(account=account, name=name, allocation_policy=_policy(account), source=SOURCE)
+    for account, shares in TEMPLATES.items():
+        weighted = tuple(TemplateShare(account=settling, weight=Decimal(weight)) for settling, weight in shares)
+        yield AllocationTemplate(account=account, shares=weighted, source=SOURCE)
+
+
+def _chains() -> Iterator[StandingSettlementInstruction]:
+    for number, bic in enumerate(PARTY_BICS, start=1):
+        for market in MARKETS:
+            at_home = bic[4:6] == market
+            participant = bic if at_home else _MARKETS[market].agent
+            yield from _rows(bic, market, number, participant=participant, client=None if at_home else bic)
+    for number, account in enumerate(SETTLING_ACCOUNTS, start=len(PARTY_BICS) + 1):
+        for market in MARKETS:
+            yield from _rows(account, market, number, participant=_MARKETS[market].custodian, client=None)
+
+
+def _rows(
+    owner: str, market: str, number: int, *, participant: str, client: str | None
+) -> Iterator[StandingSettlementInstruction]:
+    """The owner's row for the market; in the United States one more for government bonds."""
+    home = _MARKETS[market].depository
+    depository = _INTERNATIONAL_DEPOSITORY if (owner, market) in ELSEWHERE else home
+    kinds: list[tuple[InstrumentType | None, str]] = [(None, depository)]
+    if market == US:
+        kinds.append((GOVERNMENT_BOND, _FEDWIRE))
+    for instrument_type, place in kinds:
+        suffix = "G" if instrument_type else ""
+        yield StandingSettlementInstruction(
+            owner=owner,
+            settlement_market=market,
+            instrument_type=instrument_type,
+            depository_bic=place,
+            participant_bic=participant,
+            participant_account=f"{7000 + MARKETS.index(market)}{number:04d}",
+            client_bic=client,
+            safekeeping_account=f"{market}{88_000_000 + number * 137 + MARKETS.index(market)}{suffix}",
+            source=SOURCE,
+        )
+
+
+def reference() -> tuple[ReferenceRecord, ...]:
+    """What is known from the beginning, in the order of the files; market data is in deploy/reference."""
+    chains = (row for row in _chains() if (row.owner, row.settlement_market) not in LATE_CHAINS | MISSING_CHAINS)
+    return (*(security.instrument for security in SECURITIES), *PARTIES, *_accounts(), *chains)
+
+
+def late_reference() -> tuple[ReferenceRecord, ...]:
+    """What comes late, in the order of the files."""
+    chains = (row for row in _chains() if (row.owner, row.settlement_market) in LATE_CHAINS)
+    return (*(security.instrument for security in LATE_SECURITIES), *chains)

@@ -1,0 +1,1 @@
+"""Scenario tables, and what runs them."""

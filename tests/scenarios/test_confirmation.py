@@ -1,0 +1,126 @@
+"""Runs confirmation.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.confirmation.process import ConfirmationStage
+from services.domain import event as ev
+from services.domain.code import Side
+from services.domain.record import Record
+from services.domain.reference import MatchingProfile, Party, ReferenceData
+from services.stage import Outcome, Publish, Received
+from tests import samples
+from tests.memory_state import MemoryState
+from tests.scenarios import scenario
+
+MINUTE_US = 60_000_000
+READERS: dict[str, Callable[[str], Any]] = {
+    "side": Side,
+    "currency": str,
+    "quantity": Decimal,
+    "price": Decimal,
+    "net_amount": Decimal,
+    "settlement_date": date.fromisoformat,
+    "ref": str,
+}
+
+
+class World:
+    """The stage with its reference data."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self.reference = ReferenceData()
+        self.state = MemoryState(self.reference)
+        self.stage = ConfirmationStage()
+        self.now_us = samples.RECEIVED_AT_US
+
+    def run(self, words: list[str]) -> list[str]:
+        """Do one line; say what came of it."""
+        command: Callable[[list[str]], list[Outcome]] = getattr(self, words[0])
+        return [self.tell(outcome) for outcome in command(words[1:])]
+
+    @staticmethod
+    def tell(outcome: Outcome) -> str:
+        """An outcome in the words of the table."""
+        if not isinstance(outcome, Publish):
+            return f"suppressed {outcome.cause}"
+        event = outcome.event
+        if isinstance(event, ev.ConfirmedTrade):
+            assert (outcome.topic, outcome.key) == ("trades.confirmed", event.allocation_id)
+            by = f"by {event.confirmation_id} under {event.matching_profile}"
+            return f"confirmed {event.allocation_id} {by} for {event.settlement_amount}"
+        assert isinstance(event, ev.ExceptionEvent)
+        assert (outcome.topic, outcome.key) == ("exceptions", event.exception_id)
+        details = "; ".join(f"{name}: {value}" for name, value in event.details.items())
+        told = f"{event.status} {event.reason} {event.subject_id}"
+        return f"{told} ({details})" if details else told
+
+    # --- reference data ---
+
+    def profile(self, words: list[str]) -> list[Outcome]:
+        """One row of a matching profile."""
+        options = scenario.fields_of(words)
+        amounts = {name: Decimal(value) for name, value in options.items() if name != "currency"}
+        self.reference.put(
+            MatchingProfile(
+                profile=words[0],
+                currency=options.get("currency"),
+                price_tolerance=amounts["price"],
+                amount_tolerance=amounts["amount"],
+                amount_threshold=amounts.get("threshold"),
+                amount_tolerance_large=amounts.get("large"),
+            )
+        )
+        return []
+
+    def party(self, words: list[str]) -> list[Outcome]:
+        """The counterparty."""
+        lei = "7LTWFZYICNSX8D621K86"
+        party = Party(bic=samples.COUNTERPARTY_BIC, lei=lei, name="Deutsche Bank", matching_profile=words[0])
+        self.reference.put(party)
+        return []
+
+    # --- events ---
+
+    def _send(self, topic: str, event: Record) -> list[Outcome]:
+        received = Received(topic=topic, key=None, event=event, timestamp_us=self.now_us)
+        return self.stage.process([received], self.state, self.now_us)
+
+    @staticmethod
+    def _changes(words: list[str]) -> dict[str, Any]:
+        changes = {name: READERS[name](value) for name, value in scenario.fields_of(words).items()}
+        if "ref" in changes:
+            changes["allocation_reference"] = changes.pop("ref")
+        return changes
+
+    def allocated(self, words: list[str]) -> list[Outcome]:
+        """Our side."""
+        changes = self._changes(words)
+        if "price" in changes:
+            changes["average_price"] = changes.pop("price")
+        return self._send("trades.allocated", samples.allocated_trade(allocation_id=words[0], **changes))
+
+    def confirmed(self, words: list[str]) -> list[Outcome]:
+        """Their side."""
+        confirmation = samples.received_confirmation(confirmation_id=words[0], **self._changes(words))
+        return self._send("confirmations.received", confirmation)
+
+    def wait(self, words: list[str]) -> list[Outcome]:
+        """Let minutes pass, with the timer called at their end."""
+        self.now_us += int(words[0]) * MINUTE_US
+        return self.stage.on_time(self.state, self.now_us)
+
+
+@pytest.mark.parametrize("told", scenario.read("confirmation.txt"), ids=lambda told: told.title)
+def test_scenario(told: scenario.Scenario) -> None:
+    """After every line exactly the listed outcomes come."""
+    world = World()
+    for step in told.steps:
+        assert world.run(step.words) == step.expected, f"confirmation.txt:{step.line}: {' '.join(step.words)}"
