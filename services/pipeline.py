@@ -113,7 +113,9 @@ def hosted_services(settings: Settings, names: Iterable[str] = SERVICE_NAMES) ->
     wanted = set(names)
     unknown = sorted(wanted - set(SERVICE_NAMES))
     if unknown or not wanted:
-        raise SettingsError(f"unknown service {', '.join(unknown) or '(none named)'}; known are: {', '.join(SERVICE_NAMES)}")
+        raise SettingsError(
+            f"unknown service {', '.join(unknown) or '(none named)'}; known are: {', '.join(SERVICE_NAMES)}"
+        )
     return [
         HostedService(service.make_stage(settings), service.inputs, service.outputs)
         for service in SERVICES

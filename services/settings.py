@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """POSTTRADE_REPLICATION_FACTOR: of topics made by `topics apply`; -1: the cluster's default."""
 
     def kafka_client(self) -> dict[str, str]:
-        """Settings every Kafka client gets besides the address. Reads the password file; its content goes nowhere else."""
+        """Settings every Kafka client gets besides the address. Reads the password file, whose content goes nowhere else."""
         client: dict[str, str] = {"security.protocol": self.security_protocol}
         if self.security_protocol.startswith("SASL"):
             client |= {"sasl.mechanism": self.sasl_mechanism, "sasl.username": self.sasl_username}
@@ -64,13 +64,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return client
 
 
-_KAFKA = ("bootstrap_servers", "security_protocol", "sasl_mechanism", "sasl_username", "sasl_password_file", "ssl_ca_location")
+_KAFKA = (
+    "bootstrap_servers",
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_username",
+    "sasl_password_file",
+    "ssl_ca_location",
+)
 VARIABLES: dict[str, str] = {
     ("KAFKA_" if name in _KAFKA else "POSTTRADE_") + name.upper(): name for name in Settings.__struct_fields__
 }
 """Environment variable → field."""
 
-_OTHERS_VARIABLES = frozenset({"KAFKA_HOME", "KAFKA_OPTS", "KAFKA_HEAP_OPTS", "KAFKA_LOG4J_OPTS", "KAFKA_JVM_PERFORMANCE_OPTS"})
+_OTHERS_VARIABLES = frozenset(
+    {"KAFKA_HOME", "KAFKA_OPTS", "KAFKA_HEAP_OPTS", "KAFKA_LOG4J_OPTS", "KAFKA_JVM_PERFORMANCE_OPTS"}
+)
 """Belong to Kafka's own scripts and mean nothing here."""
 
 _RANGES = {

@@ -51,8 +51,10 @@ Outcome = Publish | Suppress
 
 
 class State(Protocol):
-    """What a stage remembers for one partition: one table per record type, keyed by text. Writes are part of the
-    transaction: they become visible to later batches exactly when the outcomes do, or never."""
+    """What a stage remembers for one partition: one table per record type, keyed by text.
+
+    Writes are part of the transaction: they become visible to later batches exactly when the outcomes do, or never.
+    """
 
     @property
     def reference(self) -> ReferenceData:

@@ -89,7 +89,9 @@ def account_chain(**changes: Any) -> ev.SettlementChain:
 
 def enriched_trade(**changes: Any) -> ev.EnrichedTrade:
     """What enrichment makes of `captured_trade()`; cash follows quantity and price, no charges."""
-    trade = captured_trade(**{name: value for name, value in changes.items() if name in ev.CapturedTrade.__struct_fields__})
+    trade = captured_trade(
+        **{name: value for name, value in changes.items() if name in ev.CapturedTrade.__struct_fields__}
+    )
     gross = (trade.quantity * trade.price).quantize(Decimal("0.01"))
     fields: dict[str, Any] = {name: getattr(trade, name) for name in ev.CapturedTrade.__struct_fields__} | {
         "isin": trade.security_id,

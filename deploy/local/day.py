@@ -97,20 +97,26 @@ class SampleDay:
         self._events = {phase.name: _event_records(phase, codec) for phase in (self.day, self.late)}
         self._present = Counter((r.topic, r.key, r.value) for r in read_all(log, INPUT_TOPICS))
         self._rows_present = {(r.topic, r.key, r.value) for r in read_all(log, REFERENCE_TOPICS)}
+        self.promised = promised(data)
+        """What must come out."""
         self.found_count = self._present.total()
         """Records on the input topics at the start."""
 
-    def send(self, phase: Phase, say: Callable[[str], None]) -> None:
+    def send_reference(self, phase: Phase, say: Callable[[str], None]) -> None:
+        """Send the rows of reference data that are not in the log yet."""
+        rows = [row for row in self._reference[phase.name] if _identity(row) not in self._rows_present]
+        send_records(self._log, rows)
+        say(f"{len(rows):,} rows of reference data")
+
+    def send_files(self, phase: Phase, say: Callable[[str], None]) -> None:
         """Send what is not in the log yet, in the order of the files.
 
         Records are recognised by topic, key and value, and counted: a record that a file holds twice is sent twice. So a
         run that was cut off while it sent is completed and nothing is sent again. Phases must be sent in their order.
         """
-        rows = [row for row in self._reference[phase.name] if _identity(row) not in self._rows_present]
-        send_records(self._log, rows)
-        say(f"{len(rows):,} rows of reference data")
         for name, records in self._events[phase.name].items():
-            send_records(self._log, unsent := self._not_present(records))
+            unsent = self._not_present(records)
+            send_records(self._log, unsent)
             say(f"{len(unsent):,} of {len(records):,} records of {name}")
 
     def _not_present(self, records: Sequence[OutgoingRecord]) -> list[OutgoingRecord]:
@@ -156,13 +162,11 @@ def outcome(summary: Summary) -> dict[str, int]:
     return {name: getattr(summary, name) for name in PROMISED}
 
 
-def differences(summary: Summary, data: Path = DATA) -> list[str]:
+def differences(summary: Summary, promised: Mapping[str, int]) -> list[str]:
     """One sentence for each number that is not as promised."""
     found = outcome(summary)
     wrong = [
-        f"{name} was {found[name]:,}, expected {count:,}"
-        for name, count in promised(data).items()
-        if found[name] != count
+        f"{name} was {found[name]:,}, expected {count:,}" for name, count in promised.items() if found[name] != count
     ]
     if summary.repeated_instructions:
         wrong.append(f"{summary.repeated_instructions:,} instructions were written twice")

@@ -6,18 +6,20 @@ came out; the exit code is 1 when that is not what the sample day promises.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import uvloop
 
 from deploy.local import day
 from deploy.local.quiet import Progress, Stalled, await_quiet
-from deploy.local.run import Screen, say
+from deploy.local.screen import Screen, say
 from services.adapters.memory_log import MemoryLog
 from services.adapters.topic_codec import FormatCodec
 from services.commands import logs
@@ -37,39 +39,46 @@ class WorkerCrashed(Exception):
     """The worker in this process has ended by trouble."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the day; the exit code for the shell."""
+    parser = argparse.ArgumentParser(
+        prog="make demo", description="Run the sample day in this process, without a server."
+    )
+    parser.add_argument("--data", type=Path, default=day.DATA, help="the day to run")
+    data: Path = parser.parse_args(arguments).data
     logs.configure("error")
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="posttrade-demo-") as scratch:
-            summary = uvloop.run(_run_day(scratch))
+            summary = uvloop.run(_run_day(scratch, data))
     except (LogError, CommandFailed, WorkerCrashed, Stalled, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_TROUBLE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     say(f"\n{table(summary)}\n\n{time.monotonic() - began:.1f} s in all")
-    wrong = day.differences(summary)
+    wrong = day.differences(summary, day.promised(data))
     if wrong:
         say("NOT as the sample day promises: " + "; ".join(wrong))
     print(json_line(day.outcome(summary)))
     return EXIT_TROUBLE if wrong else 0
 
 
-async def _run_day(scratch: str) -> Summary:
+async def _run_day(scratch: str, data: Path) -> Summary:
     log, codec = MemoryLog(topic_counts()), make_codec()
+    sample = day.SampleDay(log, codec, data)
+    sample.send_reference(sample.day, say)
     settings = msgspec.structs.replace(Settings(), data_dir=scratch)
     app = make_worker(settings, log, codec=codec, web_enabled=False)
     loop = asyncio.get_running_loop()
     try:
         await app.start()
-        return await loop.run_in_executor(None, _drive, app, log, codec)
+        return await loop.run_in_executor(None, _drive, app, log, codec, sample)
     finally:
         await app.stop()
 
 
-def _drive(app: App, log: MemoryLog, codec: FormatCodec) -> Summary:
+def _drive(app: App, log: MemoryLog, codec: FormatCodec, sample: day.SampleDay) -> Summary:
     """Send the day and wait for what comes of it; on a thread of its own, beside the app's event loop."""
 
     def check() -> None:
@@ -80,11 +89,12 @@ def _drive(app: App, log: MemoryLog, codec: FormatCodec) -> Summary:
         with log.changed:
             return dict(log.group(group).committed)
 
-    sample = day.SampleDay(log, codec)
     progress, screen = Progress(log, day.WATCHED), Screen()
     for phase in (sample.day, sample.late):
+        if phase is sample.late:
+            sample.send_reference(phase, say)
         say(f"sending {phase.name}")
-        sample.send(phase, lambda text: say(f"  {text}"))
+        sample.send_files(phase, lambda text: say(f"  {text}"))
         await_quiet(
             log, committed, day.PIPELINE, progress, check=check, report=screen.report, settle_seconds=SETTLE_SECONDS
         )

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from deploy.local.data_directory import free_port, is_free
 from deploy.local.kafka_broker import LocalKafka
 from deploy.local.kafka_jars import LOCAL, REPOSITORY
 from deploy.local.quiet import Progress, Stalled, await_quiet
+from deploy.local.screen import Screen, say
 from deploy.local.tools import LocalServerError
 from deploy.local.worker_process import WorkerProcess
 from services.adapters.topic_admin import Action
@@ -44,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make run", description="Run the whole service on this machine.")
     parser.add_argument("--exit-when-done", action="store_true", help="end when the sample day is processed")
     parser.add_argument("--directory", type=Path, default=RUN, help="where broker data and logs lie")
+    parser.add_argument("--data", type=Path, default=day.DATA, help="the day to run")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _run(options.directory, exit_when_done=options.exit_when_done)
+        return _run(options.directory, options.data, exit_when_done=options.exit_when_done)
     except LocalServerError as error:
         return _fail(str(error), error.exit_code)
     except SettingsError as error:
@@ -70,41 +72,10 @@ def _fail(text: str, exit_code: int) -> int:
     return exit_code
 
 
-def say(text: str) -> None:
-    """Tell the person at the terminal."""
-    print(text, flush=True)
-
-
-class Screen:
-    """Shows the counts: one line that is overwritten on a terminal, one line for each change anywhere else."""
-
-    def __init__(self) -> None:
-        """Nothing was shown yet."""
-        self._shown = ""
-        self._is_terminal = sys.stdout.isatty()
-
-    def report(self, counts: Mapping[str, int]) -> None:
-        """Show the counts if they changed."""
-        line = day.counts_line(counts)
-        if line == self._shown:
-            return
-        self._shown = line
-        if self._is_terminal:
-            print(f"\r\x1b[K  {line}", end="", flush=True)
-        else:
-            say(f"  {line}")
-
-    def end(self) -> None:
-        """Leave the line as it stands."""
-        if self._is_terminal and self._shown:
-            print(flush=True)
-        self._shown = ""
-
-
-def _run(directory: Path, *, exit_when_done: bool) -> int:
+def _run(directory: Path, data: Path, *, exit_when_done: bool) -> int:
     stack = ExitStack()
     try:
-        return _work(stack, directory, exit_when_done=exit_when_done)
+        return _work(stack, directory, data, exit_when_done=exit_when_done)
     finally:
         # A second Ctrl-C must not cut the cleaning up short; each step of it ends by itself.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -112,7 +83,7 @@ def _run(directory: Path, *, exit_when_done: bool) -> int:
         stack.close()
 
 
-def _work(stack: ExitStack, directory: Path, *, exit_when_done: bool) -> int:
+def _work(stack: ExitStack, directory: Path, data: Path, *, exit_when_done: bool) -> int:
     environment, broker = _environment(stack, directory)
     cluster = Cluster(environment)
     changes = cluster.admin().apply(cluster.topics)
@@ -121,15 +92,15 @@ def _work(stack: ExitStack, directory: Path, *, exit_when_done: bool) -> int:
         raise CommandFailed("; ".join(refused))
     say(f"{sum(change.action is Action.CREATE for change in changes)} of {len(cluster.topics)} topics created")
     log = stack.enter_context(cluster.log())
-    sample = day.SampleDay(log, cluster.codec)
+    sample = day.SampleDay(log, cluster.codec, data)
     if sample.found_count:
         say(f"continuing on the data of an earlier run: {sample.found_count:,} records came in before")
-    say("sending the day")
-    sample.send(sample.day, _say_indented)
+    sample.send_reference(sample.day, say)
     web_url = _web_url(cluster.settings)
     worker = stack.enter_context(WorkerProcess(environment, directory / "worker.log", web_url))
     worker.await_ready()
-    say(f"the worker is ready, process {worker.id}")
+    say(f"the worker is ready, process {worker.id}; sending the day")
+    sample.send_files(sample.day, _say_indented)
 
     def check() -> None:
         worker.check()
@@ -180,7 +151,8 @@ def _process(stack: ExitStack, cluster: Cluster, log: Log, sample: day.SampleDay
     await_quiet(log, committed, day.PIPELINE, progress, check=check, report=screen.report)
     screen.end()
     say("sending what arrives late")
-    sample.send(sample.late, _say_indented)
+    sample.send_reference(sample.late, _say_indented)
+    sample.send_files(sample.late, _say_indented)
     await_quiet(log, committed, day.PIPELINE, progress, check=check, report=screen.report)
     screen.end()
 
@@ -194,7 +166,7 @@ def _judge(sample: day.SampleDay, summary: Summary) -> bool:
     if sample.strangers:
         say(f"not compared with the sample day: {sample.strangers:,} other records came in as well")
         return True
-    wrong = day.differences(summary)
+    wrong = day.differences(summary, sample.promised)
     if wrong:
         say("NOT as the sample day promises: " + "; ".join(wrong))
         return False

@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, IsolationLevel, KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaTopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported without a mark
 
 from services.engine.log import (
     AbortRequired,
@@ -36,6 +36,7 @@ MESSAGE_TIMEOUT_MS = 9_000  # librdkafka wants it below the transaction timeout
 REQUEST_TIMEOUT_SECONDS = 30.0
 BUFFER_RECORDS_MAX = 500_000  # of the producer; a round is far smaller
 _RUN_RECORDS_MAX = 10_000
+_ANY_PARTITION = -1  # RD_KAFKA_PARTITION_UA: the key decides
 FETCH_QUEUE_KIB_MAX = 32_768  # per consumer: bounds what is fetched ahead
 
 _FENCED_CODES = frozenset(
@@ -50,7 +51,9 @@ _FENCED_CODES = frozenset(
 class KafkaLog:
     """A Kafka cluster; `prefix` sets the names of one installation apart from its neighbours on the same cluster."""
 
-    def __init__(self, bootstrap_servers: str, *, prefix: str = "", client_settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, bootstrap_servers: str, *, prefix: str = "", client_settings: Mapping[str, Any] | None = None
+    ) -> None:
         """Remember where the cluster is; nothing connects yet. `client_settings` (security …) go to every client."""
         self._base: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, **(client_settings or {})}
         self._prefix = prefix
@@ -76,17 +79,20 @@ class KafkaLog:
             self._tools = Producer(self._base | _PRODUCER_SETTINGS | {"enable.idempotence": True}, logger=_LOGGER)
         errors: list[KafkaError] = []
 
-        def delivered(error: KafkaError | None, _message: Message) -> None:
+        def delivered(error: KafkaError | None, _message: Message[Any, Any]) -> None:
             if error is not None:
                 errors.append(error)
 
         for record in records:
-            partition = {} if record.partition is None else {"partition": record.partition}
-            headers = list(record.headers)
             while True:
                 try:
                     self._tools.produce(
-                        self._prefix + record.topic, record.value, record.key, on_delivery=delivered, headers=headers, **partition
+                        self._prefix + record.topic,
+                        record.value,
+                        record.key,
+                        partition=_ANY_PARTITION if record.partition is None else record.partition,
+                        on_delivery=delivered,
+                        headers=[*record.headers],
                     )
                     break
                 except BufferError:
@@ -108,7 +114,8 @@ class KafkaLog:
 
     def end_offsets(self, partitions: Iterable[TopicPartition], *, committed_only: bool) -> dict[TopicPartition, int]:
         """Last stable offset or high watermark of each partition."""
-        wanted = {self._wire(partition): OffsetSpec.latest() for partition in partitions}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        wanted = {self._wire(partition): latest for partition in partitions}
         if not wanted:
             return {}
         isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
@@ -169,7 +176,7 @@ class KafkaGroupConsumer:
                 "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": 300_000,
-                "enable.partition.eof": True,  # tells the position behind transaction markers, without which lag never is 0
+                "enable.partition.eof": True,  # tells the position behind transaction markers: lag can be 0
                 "fetch.wait.max.ms": 100,
                 "queued.max.messages.kbytes": FETCH_QUEUE_KIB_MAX,
                 "fetch.message.max.bytes": 4_194_304,
@@ -200,8 +207,8 @@ class KafkaGroupConsumer:
             # `consume` alone would wait out the timeout for a full batch: one record first, then what has come with it.
             first = self._consumer.poll(timeout_seconds)
             messages = [] if first is None else [first, *self._consumer.consume(records_max - 1, 0)]
-        except KafkaException as error:
-            raise LogError(f"group {self.group} could not be read: {_text(error)}") from error
+        except KafkaException as failure:
+            raise LogError(f"group {self.group} could not be read: {_text(failure)}") from failure
         prefix_length = len(self._prefix)
         positions: dict[tuple[str, int], int] = {}
         records: list[LogRecord] = []
@@ -212,7 +219,8 @@ class KafkaGroupConsumer:
                 records.append(record)
                 positions[record.topic, record.partition] = record.offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see _FENCED_CODES
-                positions[message.topic()[prefix_length:], message.partition()] = message.offset()
+                place, offset = _place(message, prefix_length)
+                positions[place] = offset
             else:
                 raise LogError(f"group {self.group} could not be read: {error.str()}")
         for (topic, number), position in positions.items():
@@ -272,17 +280,25 @@ _NOT_OWNED_CODES = frozenset(
 )
 
 
-def _to_record(message: Message, prefix_length: int) -> LogRecord:
+def _to_record(message: Message[Any, Any], prefix_length: int) -> LogRecord:
+    """A message that is no error has topic, partition and offset, which the client's types do not say."""
     headers = message.headers()
     return LogRecord(
-        message.topic()[prefix_length:],
-        message.partition(),
-        message.offset(),
+        message.topic()[prefix_length:],  # type: ignore[index]
+        message.partition(),  # type: ignore[arg-type]
+        message.offset(),  # type: ignore[arg-type]
         message.key(),
         message.value(),
         message.timestamp()[1],
-        tuple(headers) if headers else (),
+        tuple(headers) if headers else (),  # type: ignore[arg-type]
     )
+
+
+def _place(message: Message[Any, Any], prefix_length: int) -> tuple[TopicPartition, int]:
+    """Partition and offset of an end-of-partition event."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None and partition is not None and offset is not None, "an end of partition says which"
+    return TopicPartition(topic[prefix_length:], partition), offset
 
 
 class KafkaTransactionalProducer:
@@ -328,9 +344,10 @@ class KafkaTransactionalProducer:
     def _produce_run(self, topic: str, run: list[OutgoingRecord]) -> None:
         if run[0].headers:  # librdkafka's batch call takes no headers
             for record in run:
-                partition = {} if record.partition is None else {"partition": record.partition}
-                self._producer.produce(topic, record.value, record.key, headers=list(record.headers), **partition)
+                partition = _ANY_PARTITION if record.partition is None else record.partition
+                self._producer.produce(topic, record.value, record.key, partition=partition, headers=[*record.headers])
             return
+        rows: list[dict[str, Any]]
         if run[0].partition is None:
             rows = [{"key": record.key, "value": record.value} for record in run]
         else:
@@ -366,9 +383,10 @@ class KafkaTransactionalProducer:
 
 
 def _runs(records: Sequence[OutgoingRecord]) -> list[tuple[str, list[OutgoingRecord]]]:
-    """Group by topic and kind of call. The order within a topic and kind stays, which is the order of every partition:
+    """Group by topic and kind of call.
 
-    a topic's records either all name their partition (changelogs), all have headers (dead letters), or neither.
+    The order within a topic and kind stays, which is the order of every partition: a topic's records either all name
+    their partition (changelogs), all have headers (dead letters), or neither.
     """
     runs: dict[tuple[str, bool, bool], list[OutgoingRecord]] = {}
     for record in records:
@@ -382,7 +400,7 @@ def _runs(records: Sequence[OutgoingRecord]) -> list[tuple[str, list[OutgoingRec
 
 
 def _remedy(error: KafkaException) -> LogError:
-    """Name the remedy. Anything that is not clearly abortable or fenced is doubt: fatal does not mean 'not committed'."""
+    """Name the remedy. What is not clearly abortable or fenced is doubt: fatal does not mean 'not committed'."""
     detail = error.args[0]
     if detail.code() in _FENCED_CODES:
         return Fenced(f"another worker has taken over this slot: {detail.str()}")
@@ -395,7 +413,11 @@ class KafkaReader:
     """A consumer with assigned partitions, for state, reference data and tools."""
 
     def __init__(
-        self, base: Mapping[str, Any], prefix: str, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+        self,
+        base: Mapping[str, Any],
+        prefix: str,
+        offsets: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
     ) -> None:
         """Assign the partitions."""
         self._prefix = prefix
@@ -425,16 +447,16 @@ class KafkaReader:
         for message in self._consumer.consume(records_max, timeout_seconds):
             error = message.error()
             if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see _FENCED_CODES
-                self._note(message, message.offset())
+                self._note(*_place(message, prefix_length))
                 continue
             if error is not None:
                 raise LogError(f"a partition could not be read: {error.str()}")
-            records.append(_to_record(message, prefix_length))
-            self._note(message, message.offset() + 1)
+            record = _to_record(message, prefix_length)
+            records.append(record)
+            self._note(TopicPartition(record.topic, record.partition), record.offset + 1)
         return records
 
-    def _note(self, message: Message, position: int) -> None:
-        partition = TopicPartition(message.topic().removeprefix(self._prefix), message.partition())
+    def _note(self, partition: TopicPartition, position: int) -> None:
         # An end-of-partition event under read_committed may mean "a transaction is open": only the position counts.
         if partition in self._pending and position >= self._ends[partition]:
             self._pending.discard(partition)

@@ -1,7 +1,7 @@
 """The log in memory: transactions, consumer groups, generations and fencing as Kafka has them, without a server.
 
-It carries `make demo`, the simulation and most tests; one contract suite runs on it and on Kafka so that it cannot drift.
-One lock guards everything; waiting readers are woken by every change.
+It carries `make demo`, the simulation and most tests; one contract suite runs on it and on Kafka so that it cannot
+drift. One lock guards everything; waiting readers are woken by every change.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class MemoryLog:
         self._changed.notify_all()
 
     def _rebalance(self, group: _Group) -> None:
-        """Range assignment, as the Kafka adapter configures it: the same numbers of all topics go to the same member."""
+        """Range assignment, as the Kafka adapter has it: the same numbers of all topics go to the same member."""
         group.generation += 1
         members = sorted(group.members, key=lambda member: member.number)
         assignments: dict[int, list[TopicPartition]] = {member.number: [] for member in members}
@@ -231,7 +231,9 @@ class MemoryLog:
 class MemoryGroupConsumer:
     """One member of a group. An eager rebalance: all is revoked, then the new set is assigned, inside `poll`."""
 
-    def __init__(self, log: MemoryLog, group: str, number: int, topics: tuple[str, ...], listener: RebalanceListener) -> None:
+    def __init__(
+        self, log: MemoryLog, group: str, number: int, topics: tuple[str, ...], listener: RebalanceListener
+    ) -> None:
         """Made by `MemoryLog.consumer`."""
         self.group = group
         self.number = number
@@ -280,7 +282,8 @@ class MemoryGroupConsumer:
         records: list[LogRecord] = []
         group = self._log.group(self.group)
         pending = set().union(*group.pending.values())
-        for key, position in self._positions.items():
+        for key, start in self._positions.items():
+            position = start
             if key in self._paused or len(records) >= records_max:
                 continue
             if position < 0:  # a new owner waits for its predecessor's transaction, then starts at what was committed
@@ -419,7 +422,9 @@ class MemoryTransactionalProducer:
 class MemoryReader:
     """Reads partitions outside any group."""
 
-    def __init__(self, log: MemoryLog, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> None:
+    def __init__(
+        self, log: MemoryLog, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> None:
         """Made by `MemoryLog.reader`."""
         self._log = log
         self._positions = dict(offsets)

@@ -6,6 +6,7 @@ or a duplicate check across them would miss. Settings that are not declared are 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from decimal import Decimal, InvalidOperation
@@ -13,20 +14,17 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
-from confluent_kafka.admin import (
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ConfigSource,
-    NewTopic,
-    ResourceType,
-)
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigEntry, ConfigResource, ConfigSource
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import NewTopic
 
 from services.engine.log import LogError, TopicPartition
 from services.topics import TopicSpecification
 
 REQUEST_SECONDS_MAX = 20.0
+_LEADER_RETRY_SECONDS = 0.1
 REACH_SECONDS_MAX = 8.0
 """How long a command looks for the cluster before it says that it is not there."""
 
@@ -168,6 +166,27 @@ class TopicAdmin:
         answers = self._client.create_topics(new, operation_timeout=REQUEST_SECONDS_MAX)
         for answer in answers.values():
             _result(answer, "created", accept=KafkaError.TOPIC_ALREADY_EXISTS)  # somebody else applies the same files
+        self._await_leaders(topics)
+
+    def _await_leaders(self, topics: list[TopicSpecification]) -> None:
+        """Return when every partition of new topics can be read: for a moment after their creation no leader answers."""
+        deadline = time.monotonic() + REQUEST_SECONDS_MAX
+        partitions = {
+            KafkaTopicPartition(self._prefix + topic.name, number): OffsetSpec.latest()
+            for topic in topics
+            for number in range(topic.config.partitions)
+        }
+        while True:
+            answers = self._client.list_offsets(partitions, request_timeout=REQUEST_SECONDS_MAX)
+            try:
+                for answer in answers.values():
+                    _result(answer, "read after its creation")
+            except LogError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LEADER_RETRY_SECONDS)
+            else:
+                return
 
     def _alter(self, topic: TopicSpecification, settings: Mapping[str, str]) -> None:
         entries = [

@@ -46,7 +46,9 @@ def configure(level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.DEBUG if debug else logging.WARNING)
+    root.setLevel(logging.DEBUG if debug else max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+    if not debug:  # Faust warns at each assignment about tables, of which there are none here
+        logging.getLogger("faust.tables.recovery").setLevel(logging.ERROR)
     logging.getLogger("posttrade").setLevel(level.upper())
     logging.captureWarnings(True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class MessageInvalid(ValueError):  # noqa: N818  # named by what is wrong, as the desk reads it
+class MessageInvalid(ValueError):
     """A message to the outside breaks its format, so it must not be sent. The text names the element."""
 
     def __init__(self, *, element: str, found: str, expected: str) -> None:
@@ -23,7 +23,7 @@ class DecodeError(ValueError):
 
 
 class SchemaUnknownError(DecodeError):
-    """The value was written with a schema this release does not have: usually a newer producer, so upgrade and replay."""
+    """The value was written with a schema this release does not have: a newer producer, so upgrade and replay."""
 
 
 class EncodeError(ValueError):

@@ -48,7 +48,8 @@ class Execution(Record, kw_only=True):
     transaction_time_us: Annotated[TimestampUs, doc("Time of the execution, UTC; FIX TransactTime (60).")]
     settlement_type: Annotated[str | None, doc("FIX SettlType (63), when the trade asks for a special cycle.")] = None
     requested_settlement_date: Annotated[
-        date | None, doc("Agreed settlement date; FIX SettlDate (64). Wins over settlement_type and the market's cycle.")
+        date | None,
+        doc("Agreed settlement date; FIX SettlDate (64). Wins over settlement_type and the market's cycle."),
     ] = None
     counterparty: Annotated[str, doc("BIC of the counterparty; FIX Parties (453) with PartyRole (452) 17.")]
     cumulative_quantity: Annotated[Quantity, doc("Filled quantity of the order so far; FIX CumQty (14).")]
@@ -56,7 +57,9 @@ class Execution(Record, kw_only=True):
     accrued_interest_amount: Annotated[
         Amount | None, doc("Accrued interest of this fill for bonds; FIX AccruedInterestAmt (159).")
     ] = None
-    possible_duplicate: Annotated[bool, doc("Sender's hint that it may have sent this before; FIX 43 or 97 = Y.")] = False
+    possible_duplicate: Annotated[bool, doc("Sender's hint that it may have sent this before; FIX 43 or 97 = Y.")] = (
+        False
+    )
 
 
 class AccountAllocation(Record, kw_only=True):
@@ -64,7 +67,9 @@ class AccountAllocation(Record, kw_only=True):
 
     account: Annotated[str, doc("Account that settles the share; FIX AllocAccount (79).")]
     quantity: Annotated[Quantity, doc("Units or face amount for this account; FIX AllocQty (80).")]
-    individual_allocation_id: Annotated[str | None, doc("Sender's id of the share; FIX IndividualAllocID (467).")] = None
+    individual_allocation_id: Annotated[str | None, doc("Sender's id of the share; FIX IndividualAllocID (467).")] = (
+        None
+    )
 
 
 class AllocationInstruction(Record, kw_only=True):
@@ -116,7 +121,7 @@ class IgnoredMessage(Record, kw_only=True):
 
 
 class CapturedTrade(Execution, kw_only=True):
-    """An execution that was read, recognised as new and found plausible. A correction is the next version of its trade."""
+    """An execution that was read, recognised as new and found plausible; a correction is its trade's next version."""
 
     trade_id: Annotated[str, doc("Derived from sender, trade date, ExecID and side of the first report.")]
     version: Annotated[int, doc("1 for the first report, one more for each correction or cancellation.")]
@@ -153,7 +158,8 @@ class EnrichedTrade(CapturedTrade, kw_only=True):
     accrued_interest: Annotated[Amount, doc("Accrued interest of the fill; 0 for equities.")]
     charges: Annotated[tuple[Charge, ...], doc("Fees, taxes and levies of the fill, in the order of charge_id.")]
     net_amount: Annotated[
-        Amount, doc("Cash of the fill: gross and accrued interest, plus charges for a buyer, minus charges for a seller.")
+        Amount,
+        doc("Cash of the fill: gross and accrued interest, plus charges for a buyer, minus charges for a seller."),
     ]
     counterparty_lei: Annotated[str, doc("ISO 17442 identifier of the counterparty.")]
     counterparty_chain: Annotated[SettlementChain, doc("Where the counterparty settles this kind of trade.")]
@@ -175,7 +181,9 @@ class AllocatedTrade(Record, kw_only=True):
     settlement_market: Annotated[str, doc("Market whose cycle, calendar and SSIs apply.")]
     venue: Annotated[str, doc("ISO 10383 code of the venue of the first fill.")]
     quantity: Annotated[Quantity, doc("Units or face amount for this account.")]
-    average_price: Annotated[Price, doc("Volume-weighted over all fills, rounded half up to ten decimals; for display only.")]
+    average_price: Annotated[
+        Price, doc("Volume-weighted over all fills, rounded half up to ten decimals; for display only.")
+    ]
     price_type: Annotated[PriceType, doc("Per unit or percent of par.")]
     currency: Annotated[str, doc("ISO 4217.")]
     gross_amount: Annotated[Amount, doc("This account's part of the block's gross amount.")]
@@ -204,7 +212,9 @@ class ConfirmedTrade(AllocatedTrade, kw_only=True):
 
     confirmation_id: Annotated[str, doc("Counterparty's ConfirmID.")]
     matching_profile: Annotated[str, doc("Profile whose tolerances were applied.")]
-    settlement_amount: Annotated[Amount, doc("Cash both sides instruct; the seller's amount where they differ in tolerance.")]
+    settlement_amount: Annotated[
+        Amount, doc("Cash both sides instruct; the seller's amount where they differ in tolerance.")
+    ]
 
 
 class SettlementInstruction(Record, kw_only=True):

@@ -16,7 +16,7 @@ def _derive(prefix: str, parts: tuple[str, ...]) -> str:
 
 
 def trade_id(*, sender: str, trade_date: date, execution_id: str, side: str) -> str:
-    """Identify one execution: FIX says ExecID (17) is unique per sender (49) and day (75); two sides of one trade differ."""
+    """Identify one execution: ExecID (17) is unique per sender (49) and day (75); two sides of one trade differ."""
     return _derive("TR", (sender, trade_date.isoformat(), execution_id, side))
 
 
@@ -43,6 +43,7 @@ def exception_id(*, service: str, subject: str, reason: str) -> str:
 def match_key(*, counterparty: str, account: str, isin: str, side: str, trade_date: date) -> str:
     """Name what both sides of a trade know before they compare details; confirmation is partitioned by it.
 
-    `counterparty` is the counterparty's BIC, `side` is ours as Side.settles_as gives it. Quantity, price and amounts are compared, not keyed.
+    `counterparty` is the counterparty's BIC, `side` is ours as Side.settles_as gives it. Quantity, price and amounts
+    are compared, not keyed.
     """
-    return "|".join((counterparty, account, isin, side, trade_date.isoformat()))
+    return f"{counterparty}|{account}|{isin}|{side}|{trade_date.isoformat()}"

@@ -96,9 +96,9 @@ def round_fraction(value: Fraction, *, digits: int, mode: Rounding = Rounding.HA
 def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tuple[Decimal, ...]:
     """Split `total` by `weights` so that the parts add up to it to the last unit of 10**-digits.
 
-    Largest remainder: each part is rounded down (towards zero), what is left over goes one unit at a time to the largest
-    remainders, ties to the earlier weight. Raises ValueError when `total` is finer than `digits` or the weights are not
-    positive in sum.
+    Largest remainder: each part is rounded down (towards zero), what is left over goes one unit at a time to the
+    largest remainders, ties to the earlier weight. Raises ValueError when `total` is finer than `digits` or the
+    weights are not positive in sum.
     """
     unit = Decimal(1).scaleb(-digits)
     units_total = Fraction(total) / Fraction(unit)

@@ -6,6 +6,7 @@ Codes are on the wire: never rename or reuse one, add at the end of its section.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -14,7 +15,7 @@ class Reason(StrEnum):
     meaning: str
     desk_action: str
 
-    def __new__(cls, code: str, meaning: str, desk_action: str) -> Reason:
+    def __new__(cls, code: str, meaning: str, desk_action: str) -> Self:
         """Make a member whose value is the code alone."""
         member = str.__new__(cls, code)
         member._value_ = code
@@ -48,7 +49,11 @@ class Reason(StrEnum):
         "The quantity is zero or negative.",
         "Ask the sender for a correct report.",
     )
-    PRICE_NOT_POSITIVE = ("PRICE_NOT_POSITIVE", "The price is zero or negative.", "Ask the sender for a correct report.")
+    PRICE_NOT_POSITIVE = (
+        "PRICE_NOT_POSITIVE",
+        "The price is zero or negative.",
+        "Ask the sender for a correct report.",
+    )
     IDENTIFIER_INVALID = (
         "IDENTIFIER_INVALID",
         "An identifier is empty, too long, holds control characters or fails its check digit.",
@@ -189,5 +194,5 @@ class Reason(StrEnum):
     CONFIRMED_TRADE_CONFLICTS = (
         "CONFIRMED_TRADE_CONFLICTS",
         "An allocation that is already instructed was confirmed again with other terms.",
-        "Nothing was instructed a second time; agree with the counterparty which terms hold, then cancel and repair by hand.",
+        "Nothing was instructed a second time; agree with the counterparty which terms hold, then repair by hand.",
     )

@@ -12,7 +12,10 @@ from msgspec.structs import replace
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))  # for mypy: subclasses are frozen too
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """An immutable value; declare with `kw_only=True`, which msgspec does not inherit. Records form trees, never cycles, so they are left out of garbage collection."""
+    """An immutable value; declare with `kw_only=True`, which msgspec does not inherit.
+
+    Records form trees, never cycles, so they are left out of garbage collection.
+    """
 
 
 def doc(sentence: str) -> msgspec.Meta:

@@ -56,7 +56,11 @@ class Instrument(ReferenceRecord, kw_only=True):
 
     def lookup_ids(self) -> tuple[str, ...]:
         """ISIN, SEDOL and CUSIP, each with its scheme."""
-        names = ((SecurityIdSource.ISIN, self.isin), (SecurityIdSource.SEDOL, self.sedol), (SecurityIdSource.CUSIP, self.cusip))
+        names = (
+            (SecurityIdSource.ISIN, self.isin),
+            (SecurityIdSource.SEDOL, self.sedol),
+            (SecurityIdSource.CUSIP, self.cusip),
+        )
         return tuple(f"{scheme}:{value}" for scheme, value in names if value)
 
 
@@ -232,7 +236,7 @@ class ReferenceData:
         return found[0] if found else None
 
     def closed_days(self, calendar: str) -> frozenset[date]:
-        """The holidays of a calendar, without weekends. Empty also for an unknown calendar: ask CalendarCoverage first."""
+        """The holidays of a calendar, without weekends. Empty for an unknown calendar too: ask CalendarCoverage first."""
         days = self._closed_days.get(calendar)
         if days is None:
             rows = self._by_name.get(Holiday, {}).get(calendar, {})
@@ -264,4 +268,3 @@ REFERENCE_KINDS: tuple[type[ReferenceRecord], ...] = (
     MatchingProfile,
 )
 """Every kind of reference data, in the order in which files are loaded."""
-

@@ -62,7 +62,7 @@ class Engine:
         return self.coordinator is not None and self.coordinator.ready
 
 
-class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped
+class App(faust.App):
     """A Faust app that stops its coordinator before Faust stops the agents."""
 
     engine: Engine
@@ -74,7 +74,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust's classes are untyped
         await super().on_stop()
 
 
-def make_app(engine: Engine, *, app_id: str, web_host: str, web_port: int, data_dir: str, web_enabled: bool = True) -> App:
+def make_app(
+    engine: Engine, *, app_id: str, web_host: str, web_port: int, data_dir: str, web_enabled: bool = True
+) -> App:
     """Build the app: each service is an agent over record batches of its own Faust topic."""
     app = App(
         app_id,
@@ -116,14 +118,14 @@ def _add_pages(app: App, engine: Engine) -> None:
         return view.bytes(engine.metrics.exposition(), content_type="text/plain", headers={"X-Format": "prometheus"})
 
     async def livez(view: Any, _request: Any) -> Any:
-        return _health(view, engine.live)
+        return _health(view, ok=engine.live)
 
     async def readyz(view: Any, _request: Any) -> Any:
-        return _health(view, engine.ready)
+        return _health(view, ok=engine.ready)
 
     for name, view in (("metrics", metrics), ("livez", livez), ("readyz", readyz)):
         app.page(f"/{name}", name=name)(view)
 
 
-def _health(view: Any, state: bool) -> Any:
-    return view.json({"ok": state}, status=200 if state else 503)
+def _health(view: Any, *, ok: bool) -> Any:
+    return view.json({"ok": ok}, status=200 if ok else 503)

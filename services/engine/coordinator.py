@@ -99,7 +99,7 @@ class Coordinator:
     # --- life
 
     async def run(self) -> None:
-        """Work until `stop`. Raises what must end the worker: Fenced, an unreadable state, trouble that does not pass."""
+        """Work until `stop`. Raises what must end the worker: Fenced, unreadable state, trouble that does not pass."""
         loop = asyncio.get_running_loop()
 
         def post(item: Any) -> None:
@@ -202,8 +202,8 @@ class Coordinator:
         member = rebalance.member
         new = member.take(rebalance)
         self._metrics.rebalances.labels(member.stage.name).inc()
-        verb = "assigned" if rebalance.assigned else "revoked"
-        log_event.info("partitions " + verb, service=member.stage.name, owned=sorted(member.owned))
+        change = "assigned" if rebalance.assigned else "revoked"
+        log_event.info("partitions changed", service=member.stage.name, change=change, owned=sorted(member.owned))
         await self._announce()
         rebalance.done.set_result(None)
         if new:
@@ -302,7 +302,14 @@ class Coordinator:
         return works
 
     def _work(
-        self, member: Member, number: int, records: Sequence[LogRecord], metadata: GroupMetadata, now_us: int, *, due: bool
+        self,
+        member: Member,
+        number: int,
+        records: Sequence[LogRecord],
+        metadata: GroupMetadata,
+        now_us: int,
+        *,
+        due: bool,
     ) -> Work:
         batch = Batch(
             stage=member.stage,
@@ -313,7 +320,8 @@ class Coordinator:
             now_us=now_us,
             due=due,
         )
-        # Work that is due without new records still carries offsets: they are what the group's generation is checked by.
+        # Work that is due without new records still carries offsets: they are what the group's generation is checked
+        # by.
         offsets = member.offsets_of(number)
         for record in records:
             offsets[TopicPartition(record.topic, record.partition)] = record.offset + 1
@@ -410,7 +418,7 @@ def _by_number(records: Sequence[LogRecord]) -> dict[int, list[LogRecord]]:
 
 
 def _group_offsets(works: Sequence[Work]) -> list[GroupOffsets]:
-    """The offsets of each group once; its works share one membership snapshot unless a tick joined them, then each its own."""
+    """The offsets of each group, once per membership snapshot."""
     merged: dict[tuple[str, int], GroupOffsets] = {}
     for work in works:
         key = (work.member.group, id(work.metadata))

@@ -1,7 +1,8 @@
-"""What could not be read or processed goes to `dead-letters`: key, value and headers byte for byte, the reason beside it.
+"""What could not be read or processed goes to `dead-letters`: byte for byte, with the reason in headers.
 
-Headers added, after the original ones: `err.class` (DECODE, BUG), `err.stage`, `err.message` (one sentence, no payload),
-`err.fingerprint` (same trouble, same fingerprint), `src.topic`, `src.partition`, `src.offset`, `src.timestamp`.
+Headers added, after the original ones: `err.class` (DECODE, BUG), `err.stage`, `err.message` (one sentence, no
+payload), `err.fingerprint` (same trouble, same fingerprint), `src.topic`, `src.partition`, `src.offset`,
+`src.timestamp`.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ Faust is pinned exactly. tests/contract/test_faust_internals.py has one test for
 upgrade that breaks one says which.
 
 A1  Transports are found by the scheme of the broker URL under the `faust.transports` entry point.
-A2  `transport.Consumer(transport, callback=…, on_partitions_revoked=…, on_partitions_assigned=…)` is how the app makes its
-    consumer; `callback` is the conductor's `on_message`, which puts a message into the queue of every channel of its topic.
+A2  `transport.Consumer(transport, callback=…, on_partitions_revoked=…, on_partitions_assigned=…)` is how the app makes
+its
+    consumer; `callback` is the conductor's `on_message`, which puts a message into the queue of every channel of its
+    topic.
 A3  The conductor calls `consumer.subscribe(topics)` once all agents have started.
 A4  The fetcher service runs `consumer._drain_messages(fetcher)`; ours just waits there, deliveries come from elsewhere.
 A5  A message is dropped silently unless its `generation_id` equals `app.consumer_generation_id`.
@@ -25,7 +27,7 @@ from faust.types import TP, ConsumerMessage
 PINNED_VERSION = "0.15.3"
 
 
-class BatchSchema(faust.Schema):
+class BatchSchema(faust.Schema[Any, Any]):
     """Hands the batch through as it is (A8)."""
 
     def loads_key(self, app: Any, message: Any, **_options: Any) -> None:
@@ -37,10 +39,10 @@ class BatchSchema(faust.Schema):
         return message.value
 
 
-def batch_message(app: Any, service: str, partition: int, batch: object, offset: int) -> ConsumerMessage:
+def batch_message(app: Any, service: str, partition: int, batch: Any, offset: int) -> ConsumerMessage:
     """One Faust message that carries a whole batch (A5)."""
     return ConsumerMessage(
-        service, partition, offset, 0.0, 0, (), None, batch, None, 0, 0, TP(service, partition),
+        service, partition, offset, 0.0, 0, [], None, batch, None, 0, 0, TP(service, partition),
         generation_id=app.consumer_generation_id,
     )  # fmt: skip
 
@@ -48,7 +50,8 @@ def batch_message(app: Any, service: str, partition: int, batch: object, offset:
 class DeliveringConsumer(FaustConsumer):
     """A Faust consumer whose messages are delivered by somebody else.
 
-    Faust's own fetching, seeking, acknowledging and committing have no part in it: the engine's transaction does all that.
+    Faust's own fetching, seeking, acknowledging and committing have no part in it: the engine's transaction does all
+    that.
     """
 
     consumer_stopped_errors = ()

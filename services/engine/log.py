@@ -8,8 +8,8 @@ Errors are named by their remedy:
 
     LogError
      ├─ AbortRequired     the transaction cannot be committed: abort, forget, rewind, go on with the same producer
-     ├─ CommitUnknown     whether the commit happened is not known: throw the producer away, make a new one, ask `committed`
-     └─ Fenced            a newer worker has taken this identity over: stop
+     ├─ CommitUnknown     whether the commit happened is not known: throw the producer away, make a new one, ask
+     `committed` └─ Fenced            a newer worker has taken this identity over: stop
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class GroupConsumer(Protocol):
         ...
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        """Start delivering these partitions; ignored for partitions that are no longer owned. Any thread may call it."""
+        """Start delivering these partitions; ignored for those that are no longer owned. Any thread may call it."""
         ...
 
     def close(self) -> None:

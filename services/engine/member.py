@@ -62,13 +62,15 @@ class Polled:
 
     @property
     def is_current(self) -> bool:
-        """Whether the records continue what was processed: no rebalance and no rewind has come, or is due, since the poll."""
+        """Whether the records continue what was processed: no rebalance or rewind has come, or is due, since."""
         return self.reading == self.member.reading and not self.member.rewind_due
 
 
 class Member:
-    """A service in its group. Owned by the coordinator; only `_poll_once`, `_seek` and the listener run on the polling
-    thread."""
+    """A service in its group.
+
+    Owned by the coordinator; only `_poll_once`, `_seek` and the listener run on the polling thread.
+    """
 
     def __init__(self, service: HostedService, log: Log, post: Callable[[Any], None]) -> None:
         """Check the topics; `poll_forever` joins the group. `post` hands an item to the coordinator from any thread."""
@@ -85,10 +87,11 @@ class Member:
         self.epoch = 0
         """Raised by every change of ownership, so that a restore that was overtaken knows it."""
         self.reading = 0
-        """Number of the current reading: raised on the polling thread by every rebalance and rewind. Records of an earlier
+        """Number of the current reading: raised on the polling thread by every rebalance and rewind. Records of an
+        earlier
         reading are dropped, and what is still ours of them is read again."""
         self.rewind_due = False
-        """Set by the coordinator after an abort. It never waits for the polling thread itself, which may be waiting for it."""
+        """Set by the coordinator after an abort. It never waits for the polling thread, which may be waiting for it."""
         self.records_max = 200
         self.stopping = False
         self._log = log
@@ -102,7 +105,8 @@ class Member:
         if len(set(counts.values())) != 1:
             found = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
             raise CoPartitioningBroken(
-                f"the inputs and the changelog of {self.stage.name} need the same number of partitions, but {found}; recreate the topics"
+                f"inputs and changelog of {self.stage.name} need the same number of partitions, but {found}; "
+                "recreate the topics"
             )
         return next(iter(counts.values()))
 

@@ -73,7 +73,10 @@ class Metrics:
             registry=registry,
         )
         self.owned_partitions = Gauge(
-            "posttrade_owned_partitions", "Partitions this worker owns and has restored.", ["service"], registry=registry
+            "posttrade_owned_partitions",
+            "Partitions this worker owns and has restored.",
+            ["service"],
+            registry=registry,
         )
         self.rebalances = Counter(
             "posttrade_rebalances", "Changes of partition ownership.", ["service"], registry=registry

@@ -35,9 +35,9 @@ def restore_tables(
 ) -> Mapping[int, Tables]:
     """Read the changelog of each partition up to its high watermark.
 
-    The high watermark, not the last stable offset: an open transaction of a dead predecessor may lie before committed rows
-    of the last owner, so its end (commit, abort or timeout) is waited for. Raises StateError for a row that no table can
-    hold, RestoreCancelled when `cancelled` says so.
+    The high watermark, not the last stable offset: an open transaction of a dead predecessor may lie before committed
+    rows of the last owner, so its end (commit, abort or timeout) is waited for. Raises StateError for a row that no
+    table can hold, RestoreCancelled when `cancelled` says so.
     """
     kinds = tuple(kinds)
     tables = {number: Tables(kinds) for number in partitions}

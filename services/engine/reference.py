@@ -74,7 +74,7 @@ class ReferenceFeed:
                 row = self._codec.decode(record.topic, record.value)
             except DecodeError as error:
                 self.rejected += 1
-                log_event.error(
+                log_event.warning(
                     "reference row left out", topic=record.topic, key=key, offset=record.offset, cause=str(error)
                 )
                 continue

@@ -8,8 +8,8 @@ The steps, in this order, all on one worker thread:
 4. commit
 
 No poll happens in between, so a rebalance can never cut a transaction in two. After any doubt about the outcome the
-producer is thrown away and a new one initialised under the same transactional id, which fences everything of the old one
-that may still be on its way; only then is the log asked what was committed.
+producer is thrown away and a new one initialised under the same transactional id, which fences everything of the old
+one that may still be on its way; only then is the log asked what was committed.
 """
 
 from __future__ import annotations

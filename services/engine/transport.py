@@ -32,7 +32,8 @@ class Consumer(DeliveringConsumer):
     @Service.task
     async def _run_coordinator(self) -> None:
         await self._subscribed.wait()
-        coordinator = self.app.engine.start(deliver=self.deliver, assignment_changed=self.announce)
+        app: Any = self.app  # the App of services.engine.app, which holds the engine
+        coordinator = app.engine.start(deliver=self.deliver, assignment_changed=self.announce)
         await coordinator.run()
 
 

@@ -24,7 +24,9 @@ from services.engine.log import LogRecord, OutgoingRecord
 from services.engine.state import Overlay, changelog_row, changelog_topic
 from services.stage import Outcome, Publish, Received, Stage, Suppress
 
-RECORD_BYTES_MAX = 1_000_000  # below every topic's max.message.bytes: an oversized output is a bug of one record, not an outage
+RECORD_BYTES_MAX = (
+    1_000_000  # below every topic's max.message.bytes: an oversized output is a bug of one record, not an outage
+)
 
 
 @dataclass
@@ -66,7 +68,7 @@ class Batch:
         now_us: int,
         due: bool,
     ) -> None:
-        """Bind what the agent needs; nothing is processed yet. `due` asks the stage for what time or reference data owes."""
+        """Bind what the agent needs; nothing is processed yet. `due` asks for what time or reference data owes."""
         self.stage = stage
         self.partition = partition
         self.records = records

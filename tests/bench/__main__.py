@@ -60,7 +60,7 @@ def main() -> int:
     with LocalKafka() as broker:
         make_topics(broker.bootstrap_servers, "state.pass-through", compact=True)
         make_topics(broker.bootstrap_servers, "dead-letters")
-        for number in range(int(sys.argv[1]) if len(sys.argv)>1 else ROUNDS):
+        for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS):
             for peer in RECORDS:
                 run = measure(broker.bootstrap_servers, peer, number, log_dir)
                 runs[peer].append(run)

@@ -1,5 +1,7 @@
-"""The programs that are measured; each is started as `python -m tests.bench.peers NAME SERVERS INPUT OUTPUT` and killed
-when the last record has arrived. All copy INPUT to OUTPUT unchanged, record by record.
+"""The programs that are measured.
+
+Each is started as `python -m tests.bench.peers NAME SERVERS INPUT OUTPUT` and killed when the last record has arrived.
+All copy INPUT to OUTPUT unchanged, record by record.
 
 - bare        a transactional confluent-kafka loop: consume, produce, send offsets, commit. The limit.
 - engine      our engine: Faust app, transport, a stage that publishes what it gets.
@@ -46,10 +48,10 @@ def bare(servers: str, source: str, target: str) -> None:
         if not messages:
             continue
         producer.begin_transaction()
-        ends: dict[int, int] = {}
+        ends: dict[Any, Any] = {}
         for message in messages:
             producer.produce(target, message.value(), message.key())
-            ends[message.partition()] = message.offset() + 1
+            ends[message.partition()] = (message.offset() or 0) + 1
         offsets = [TopicPartition(source, number, end) for number, end in ends.items()]
         producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 30)
         producer.commit_transaction(30)
@@ -99,7 +101,9 @@ def engine(servers: str, source: str, target: str) -> None:
         transactional_id=f"engine-{target}",
     )
     with tempfile.TemporaryDirectory() as data_dir:
-        app = make_app(worker, app_id="bench", web_host="127.0.0.1", web_port=6066, data_dir=data_dir, web_enabled=False)
+        app = make_app(
+            worker, app_id="bench", web_host="127.0.0.1", web_port=6066, data_dir=data_dir, web_enabled=False
+        )
         faust.Worker(app, loglevel="warning").execute_from_commandline()
 
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 PARTITIONS = 4
 VALUE_BYTES = 111  # the size of an Avro trade with thirteen short fields
@@ -47,9 +47,10 @@ class Delivery:
 
 
 def await_delivery(servers: str, topic: str, *, count: int, warm_up: int, process: subprocess.Popen[bytes]) -> Delivery:
-    """Wait until `count` distinct committed records are on the topic. Raises when the program ends or takes too long."""
+    """Wait until `count` distinct committed records are on the topic. Raises when the program ends or time is up."""
     admin = AdminClient({"bootstrap.servers": servers})
-    partitions = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(PARTITIONS)}
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    partitions = {TopicPartition(topic, number): latest for number in range(PARTITIONS)}
     deadline = time.monotonic() + WAIT_SECONDS_MAX
     while True:
         ends = admin.list_offsets(partitions, isolation_level=IsolationLevel.READ_COMMITTED)

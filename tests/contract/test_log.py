@@ -173,7 +173,9 @@ def test_partitions_with_the_same_number_stay_together(log: Log) -> None:
     for count in (3, 2, 1):
         poll_until(lambda count=count: settled(count), *(consumer for consumer, _ in members[-count:]))  # type: ignore[misc]
         for _, ownership in members[-count:]:
-            numbers = {topic: {p.partition for p in ownership.owned if p.topic == topic} for topic in ("in", "other-in")}
+            numbers = {
+                topic: {p.partition for p in ownership.owned if p.topic == topic} for topic in ("in", "other-in")
+            }
             assert numbers["in"] == numbers["other-in"]
         members[-count][0].close()
 

@@ -17,7 +17,6 @@ from services.adapters import fix
 from services.adapters.avro_codec import to_json
 from services.domain import event as ev
 from services.domain.code import Side
-from services.domain.record import Record
 from tests import samples
 
 LATE_ISIN = "DE0005190003"
@@ -49,7 +48,9 @@ _FILES = {
 def write(directory: Path) -> Path:
     """Write all files of the day into the directory."""
     _write_texts(directory / "reference", _FILES)
-    _write_texts(directory / "late" / "reference", {"instruments.csv": _INSTRUMENTS + _INSTRUMENT.format(isin=LATE_ISIN)})
+    _write_texts(
+        directory / "late" / "reference", {"instruments.csv": _INSTRUMENTS + _INSTRUMENT.format(isin=LATE_ISIN)}
+    )
     broken = {"$key": "O1", "$base64": base64.b64encode(b"no record").decode()}
     _write_lines(directory / "executions.jsonl", [*map(to_json, executions()), broken])
     (directory / "executions.fix").write_bytes(fix.encode_execution(fix_execution()) + b"\nno message\n")
@@ -98,9 +99,14 @@ def division() -> ev.AllocationInstruction:
     return samples.allocation_instruction(order_id="O4")
 
 
-def confirmations() -> tuple[list[Record], list[Record]]:
+def confirmations() -> tuple[list[ev.CounterpartyConfirmation], list[ev.CounterpartyConfirmation]]:
     """What the counterparty confirms on the day, and late."""
-    day = [_confirmation("C1"), _confirmation("C3"), _confirmation("C4A", quantity=600), _confirmation("C4B", quantity=400, account="FUND-B")]
+    day = [
+        _confirmation("C1"),
+        _confirmation("C3"),
+        _confirmation("C4A", quantity=600),
+        _confirmation("C4B", quantity=400, account="FUND-B"),
+    ]
     late = [_confirmation("C2"), _confirmation("C5", isin=LATE_ISIN)]
     return day, late
 
@@ -120,5 +126,3 @@ def _confirmation(name: str, *, quantity: int = 1000, **changes: Any) -> ev.Coun
         "settlement_date": samples.SETTLEMENT_DATE,
     }
     return ev.CounterpartyConfirmation(**(fields | changes))
-
-
