@@ -47,16 +47,16 @@ bench: $(READY) ## Measure throughput and latency
 	$(PY) -m tests.bench
 
 ##@ Data
-.PHONY: schemas topics sample clean
+.PHONY: schemas sample topics clean
 
-schemas: $(READY) ## Check the schemas: examples, use, compatibility
-	$(PY) -m services schemas
+schemas: $(READY) ## Write the Avro schemas anew from the records they describe
+	$(PY) schemas/generate.py
 
-topics: $(READY) ## Create or compare the topics of the cluster
-	$(PY) -m services topics
+sample: $(READY) ## Write the sample trading day anew: the same seed, the same files
+	$(PY) -m deploy.sample_day.generate
 
-sample: $(READY) ## Send a sample trading day to the running service
-	$(PY) -m services sample
+topics: $(READY) ## Create or alter the topics of the cluster in KAFKA_BOOTSTRAP_SERVERS
+	$(PY) -m services topics apply
 
 clean: ## Forget the data of `make run`; the environment and the jars stay
 	rm -rf .local/run

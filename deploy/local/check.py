@@ -20,7 +20,6 @@ from pathlib import Path
 from deploy.local.kafka_jars import REPOSITORY
 
 _TOOLS = Path(sys.executable).parent
-_CODE = ("services", "deploy", "tests")
 _INTERRUPTED = 130
 
 
@@ -46,7 +45,7 @@ def parts(*, fast: bool) -> list[Part]:
     return [
         Part(name="format", command=_tool("ruff", "format", "--check", ".")),
         Part(name="lint", command=_tool("ruff", "check", ".")),
-        Part(name="types", command=_tool("mypy", "--strict", *_CODE)),
+        Part(name="types", command=_tool("mypy")),
         Part(name="import rules", command=_tool("lint-imports")),
         Part(name="tests", command=_tool("pytest", *(["-m", "not server"] if fast else []))),
     ]
@@ -104,7 +103,8 @@ def _shown(part: Part) -> str:
 def _run_part(part: Part) -> Outcome:
     began = time.monotonic()
     try:
-        is_green = subprocess.run(part.command, cwd=REPOSITORY, check=False).returncode == 0
+        code = subprocess.run(part.command, cwd=REPOSITORY, check=False).returncode  # noqa: S603  # a command of `parts`
+        is_green = code == 0
     except OSError as error:  # a missing tool is a red check
         print(f"{part.command[0]} could not be run: {error}")
         is_green = False

@@ -153,14 +153,14 @@ class DataDirectory:
 def free_port(other_than: int | None = None) -> int:
     """A loopback port on which nobody listens now."""
     for _ in range(_PORT_TRIES_MAX):
-        port = random.randint(_PORT_MIN, _PORT_MAX)
+        port = random.randint(_PORT_MIN, _PORT_MAX)  # noqa: S311  # no secret
         if port != other_than and is_free(port):
             return port
     raise LocalServerError(f"No free port was found on {LOOPBACK} between {_PORT_MIN} and {_PORT_MAX}.")
 
 
 def is_free(port: int) -> bool:
-    """Could a server listen on this loopback port now?"""
+    """Whether a server could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does: old connections do not count
         try:

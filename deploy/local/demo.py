@@ -49,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure("error")
     began = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="posttrade-demo-") as scratch:
-            summary = uvloop.run(_run_day(scratch, data))
+        summary = run_day(MemoryLog(topic_counts()), make_codec(), data)
     except (LogError, CommandFailed, WorkerCrashed, Stalled, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_TROUBLE
@@ -64,8 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_TROUBLE if wrong else 0
 
 
-async def _run_day(scratch: str, data: Path) -> Summary:
-    log, codec = MemoryLog(topic_counts()), make_codec()
+def run_day(log: MemoryLog, codec: FormatCodec, data: Path = day.DATA) -> Summary:
+    """Process a whole day on a log in memory with a worker in this thread.
+
+    Raises WorkerCrashed, Stalled, or BadRequest for files that are missing or wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="posttrade-demo-") as scratch:
+        return uvloop.run(_run_day(log, codec, data, scratch))
+
+
+async def _run_day(log: MemoryLog, codec: FormatCodec, data: Path, scratch: str) -> Summary:
     sample = day.SampleDay(log, codec, data)
     sample.send_reference(sample.day, say)
     settings = msgspec.structs.replace(Settings(), data_dir=scratch)

@@ -5,7 +5,7 @@
 The guard prints the process id of the command, then waits for the first of these:
 - its standard input ends (the parent closed it, or died, even by kill -9), or SIGTERM: the command gets SIGTERM, and
   SIGKILL when it is still there after the grace;
-- the command ends by itself.
+- the command ends by itself (or could not be started: then no process id is printed).
 It leaves with the exit code of the command (128 + n for signal n). If the guard itself is killed, the kernel kills the
 command (Linux). So no path leaves a process behind.
 
@@ -23,17 +23,24 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _STDIN = 0
 _CHUNK_BYTES = 512
+_NOT_STARTED = 127
+"""As a shell says it."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the command of the arguments as the module says; the exit code to leave with."""
     grace_seconds, output, command = float(arguments[0]), arguments[1], arguments[2:]
     woken_by = _wake_on(signal.SIGCHLD, signal.SIGTERM)
-    child = _start(command, output)
+    try:
+        child = _start(command, output)
+    except OSError as error:
+        Path(output).write_text(f"{command[0]} could not be started: {error}\n")
+        return _NOT_STARTED
     print(child.pid, flush=True)
     deadline = None
     inputs = [_STDIN, woken_by]
@@ -67,8 +74,8 @@ def _start(command: list[str], output: str) -> subprocess.Popen[bytes]:
             if os.getppid() != guard:  # the guard died before the line above took effect
                 os._exit(1)
 
-    with open(output, "ab") as sink:
-        return subprocess.Popen(
+    with Path(output).open("ab") as sink:
+        return subprocess.Popen(  # noqa: S603  # the command of our parent
             command,
             stdin=subprocess.DEVNULL,
             stdout=sink,
@@ -78,7 +85,7 @@ def _start(command: list[str], output: str) -> subprocess.Popen[bytes]:
 
 
 def _asked_to_stop(inputs: list[int]) -> bool:
-    """Wait for a signal or the end of standard input; is it a request to stop the command?"""
+    """Wait for a signal or the end of standard input; true when it is a request to stop the command."""
     ready, _, _ = select.select(inputs, [], [])
     if _STDIN in ready and not os.read(_STDIN, _CHUNK_BYTES):
         return True

@@ -17,7 +17,6 @@ Guarantees:
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import signal
 import subprocess
@@ -33,71 +32,20 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.local.data_directory import LOOPBACK, BrokerIdentity, DataDirectory, is_free
+from deploy.local.guarded_process import GuardedProcess
 from deploy.local.kafka_jars import REPOSITORY, ensure_jars, kafka_version
 from deploy.local.tools import LocalServerError, find_java
 
-_GUARD = Path(__file__).with_name("guard.py")
 _LOGGING = REPOSITORY / "deploy" / "kafka" / "log4j2.properties"
 
 STOP_GRACE_SECONDS = 20.0
 """How long an orderly stop may take before the broker is killed; it takes about one second."""
-_GUARD_SECONDS_MAX = 10.0
 _METADATA_SECONDS = 0.5
 _PORT_TRIES_MAX = 3
 
 
 class _PortTakenError(LocalServerError):
     """Another process took the port between its choice and the broker's bind."""
-
-
-class _Process:
-    """A Java process under its guard."""
-
-    def __init__(self, command: Sequence[str], directory: DataDirectory, lock: IO[str]) -> None:
-        """Start it in the data directory; what it prints goes to `broker.out`.
-
-        The guard inherits the lock, so the directory stays taken until the broker is really gone.
-        """
-        directory.output.write_bytes(b"")
-        guarded = [sys.executable, "-I", "-S", str(_GUARD), str(STOP_GRACE_SECONDS), str(directory.output), *command]
-        self._guard = subprocess.Popen(
-            guarded, cwd=directory.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            start_new_session=True, pass_fds=[lock.fileno()],
-        )  # fmt: skip
-        assert self._guard.stdout is not None
-        with self._guard.stdout as answer:
-            first_line = answer.readline()
-        if not first_line:
-            raise LocalServerError(f"The guard of {command[0]} ended with {self.wait(_GUARD_SECONDS_MAX)}.")
-        self.id = int(first_line)
-
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self._guard.poll()
-
-    def wait(self, seconds_max: float | None = None) -> int:
-        """Wait until it has ended; its exit code, 128 + n for signal n."""
-        return self._guard.wait(seconds_max)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal, if it still runs."""
-        if self.exit_code() is None:
-            os.kill(self.id, number)
-
-    def stop(self) -> None:
-        """Ask it to end, wait, and kill it when it does not; on return it is gone."""
-        assert self._guard.stdin is not None
-        self._guard.stdin.close()
-        try:
-            self.wait(STOP_GRACE_SECONDS + _GUARD_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._guard.pid, signal.SIGKILL)
-            self.wait()
-
-    def kill(self) -> None:
-        """End it without notice; on return it is gone."""
-        self.send(signal.SIGKILL)
-        self.stop()
 
 
 class LocalKafka:
@@ -129,7 +77,7 @@ class LocalKafka:
         self._directory: DataDirectory | None = None
         self._identity: BrokerIdentity | None = None
         self._lock: IO[str] | None = None
-        self._process: _Process | None = None
+        self._process: GuardedProcess | None = None
         self._java: list[str] = []
 
     @property
@@ -256,7 +204,6 @@ class LocalKafka:
                 return
 
     def _start_once(self, directory: DataDirectory, identity: BrokerIdentity) -> None:
-        assert self._lock is not None
         deadline = time.monotonic() + self._start_seconds_max
         self._identity = identity
         self._refuse_taken_ports(identity)
@@ -264,7 +211,7 @@ class LocalKafka:
         if not directory.records.exists():
             self._format(directory, identity, deadline)
         directory.write_properties(identity)
-        self._process = _Process([*self._java, "kafka.Kafka", directory.properties.name], directory, self._lock)
+        self._process = self._launch(directory, "kafka.Kafka", directory.properties.name)
         try:
             self._await_answer(deadline)
         except BaseException:
@@ -272,12 +219,22 @@ class LocalKafka:
             self._process = None
             raise
 
+    def _launch(self, directory: DataDirectory, *main_class_and_arguments: str) -> GuardedProcess:
+        """Start Java. The guard keeps the lock, so the directory stays taken until Java is really gone."""
+        assert self._lock is not None
+        return GuardedProcess(
+            [*self._java, *main_class_and_arguments],
+            directory=directory.path,
+            output=directory.output,
+            grace_seconds=STOP_GRACE_SECONDS,
+            guard_files=[self._lock.fileno()],
+        )
+
     def _format(self, directory: DataDirectory, identity: BrokerIdentity, deadline: float) -> None:
         """Write the first metadata of a new cluster; a format cut short leaves nothing that a later start would use."""
-        assert self._lock is not None
         directory.begin_format(identity)
         options = ["--standalone", "--cluster-id", identity.cluster_id, "--config", directory.properties.name]
-        process = _Process([*self._java, "kafka.tools.StorageTool", "format", *options], directory, self._lock)
+        process = self._launch(directory, "kafka.tools.StorageTool", "format", *options)
         try:
             code = process.wait(max(deadline - time.monotonic(), 0))
         except BaseException as error:
@@ -352,7 +309,7 @@ class LocalKafka:
             raise LocalServerError("This broker was not started yet.")
         return self._directory, self._identity
 
-    def _running(self) -> _Process:
+    def _running(self) -> GuardedProcess:
         if self._process is None:
             raise LocalServerError("This broker does not run.")
         return self._process

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from deploy.local.tools import LocalServerError, find_java, find_maven
 
@@ -30,7 +30,7 @@ _SHOWN_LINES_MAX = 15
 
 def kafka_version(pom: Path = POM) -> str:
     """The Kafka version that the pom names in its property `kafka.version`."""
-    version = ElementTree.parse(pom).findtext("./{*}properties/{*}kafka.version")
+    version = ET.parse(pom).findtext("./{*}properties/{*}kafka.version")  # noqa: S314  # our own file
     if not version:
         raise LocalServerError(f"{pom} has no property kafka.version.")
     return version
@@ -85,7 +85,7 @@ def _run_maven(maven: Path, java: Path, pom: Path, target: Path) -> None:
     if str(java.parents[1]) != environment.get("JAVA_HOME"):
         environment.pop("JAVA_HOME", None)  # mvn would insist on it, though the good Java is the one on PATH
     try:
-        answer = subprocess.run(
+        answer = subprocess.run(  # noqa: S603  # a command of ours
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=_MAVEN_SECONDS_MAX, check=False,
         )  # fmt: skip

@@ -326,7 +326,9 @@ class Dealer:
         """Executions on the road of their sender."""
         return [_report(execution) for execution in executions]
 
-    def allocating(self, order: Order, instructions: Sequence[AllocationInstruction], *, after_us: int) -> list[Message]:
+    def allocating(
+        self, order: Order, instructions: Sequence[AllocationInstruction], *, after_us: int
+    ) -> list[Message]:
         """Allocation instructions, all on one road: their order counts."""
         topic = FIX if order.sender == FIX_44 and self.random.randrange(10) < 7 else ALLOCATIONS
         messages = []

@@ -71,7 +71,11 @@ def tables(expected_day: dict[str, Any]) -> str:
     before = expected_day["details"]["before_late_files"]
     lines = ["| count | before the late files | in the end | what is counted |", "| --- | ---: | ---: | --- |"]
     lines += [f"| {name} | {before[name]} | {expected_day[name]} | {meaning} |" for name, meaning in COUNTS.items()]
-    lines += ["", "| trouble | how many | follow | what it is | what should happen |", "| --- | ---: | --- | --- | --- |"]
+    lines += [
+        "",
+        "| trouble | how many | follow | what it is | what should happen |",
+        "| --- | ---: | --- | --- | --- |",
+    ]
     lines += [
         f"| {row['name']} | {row['count']} | `{row['example']}` | {row['what']} | {row['then']} |"
         for row in expected_day["details"]["troubles"]

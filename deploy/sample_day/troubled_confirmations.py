@@ -38,9 +38,7 @@ class _Case:
         return self.dealer.confirming(confirmation, after_us=self.messages[-1].at_us)
 
     def flow(self, promise: Promise, *, sent: Sequence[Message] = (), late: Sequence[Message] = ()) -> Flow:
-        return Flow(
-            example=self.order.order_id, messages=(*self.messages, *sent), late=tuple(late), promise=promise
-        )
+        return Flow(example=self.order.order_id, messages=(*self.messages, *sent), late=tuple(late), promise=promise)
 
     def mispriced(self) -> CounterpartyConfirmation:
         price = multiply(self.right.price, _HALF_A_PERCENT_MORE)

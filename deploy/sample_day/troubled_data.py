@@ -99,7 +99,9 @@ def _partly_late(
 ) -> Flow:
     """Each trade is confirmed and settles, some of them in the late phase."""
     after_us = messages[-1].at_us
-    in_time = [dealer.confirming(dealer.confirmation(trade, quotes=order.quotes), after_us=after_us) for trade in at_once]
+    in_time = [
+        dealer.confirming(dealer.confirmation(trade, quotes=order.quotes), after_us=after_us) for trade in at_once
+    ]
     later = [dealer.late(dealer.confirmation(trade, quotes=order.quotes)) for trade in late]
     total = len(at_once) + len(late)
     return Flow(

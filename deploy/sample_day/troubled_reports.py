@@ -219,9 +219,7 @@ def wrong_sum(dealer: Dealer, number: int) -> Flow:
     wrong = dealer.instruction(order, order.shares[:-1], quantity=order.quantity)
     reported = dealer.reported(dealer.executions(order))
     messages = reported + dealer.allocating(order, [wrong], after_us=reported[-1].at_us)
-    return stuck(
-        order, messages, open_reasons=(Reason.QUANTITIES_DISAGREE,), overdue=(Reason.BLOCK_UNALLOCATED,)
-    )
+    return stuck(order, messages, open_reasons=(Reason.QUANTITIES_DISAGREE,), overdue=(Reason.BLOCK_UNALLOCATED,))
 
 
 # --- unreadable ------------------------------------------------------------------------------------------------------

@@ -297,7 +297,9 @@ def _to_record(message: Message[Any, Any], prefix_length: int) -> LogRecord:
 def _place(message: Message[Any, Any], prefix_length: int) -> tuple[TopicPartition, int]:
     """Partition and offset of an end-of-partition event."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None and partition is not None and offset is not None, "an end of partition says which"
+    assert topic is not None, "an end of partition says of which topic"
+    assert partition is not None, "and of which partition"
+    assert offset is not None, "and where"
     return TopicPartition(topic[prefix_length:], partition), offset
 
 

@@ -150,7 +150,6 @@ def _read_file(path: Path, kind: type[ReferenceRecord], faults: list[Fault]) -> 
 def _cells(file: str, text: str, faults: list[Fault]) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of every line that is neither empty nor a comment. A cell never spans lines."""
     for number, line in enumerate(text.split("\n"), start=1):
-        line = line.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
         try:

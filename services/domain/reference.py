@@ -236,7 +236,7 @@ class ReferenceData:
         return found[0] if found else None
 
     def closed_days(self, calendar: str) -> frozenset[date]:
-        """The holidays of a calendar, without weekends. Empty for an unknown calendar too: ask CalendarCoverage first."""
+        """The holidays of a calendar, without weekends. Empty for an unknown calendar: ask CalendarCoverage first."""
         days = self._closed_days.get(calendar)
         if days is None:
             rows = self._by_name.get(Holiday, {}).get(calendar, {})

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
@@ -17,6 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
+from deploy.local.data_directory import DataDirectory
 from deploy.local.kafka_broker import LocalKafka
 from deploy.local.kafka_jars import REPOSITORY
 from deploy.local.tools import LocalServerError
@@ -209,39 +211,59 @@ def test_a_start_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists(), "a later start would take a half-made directory for data"
 
 
-def _start_in_foreground(data_dir: Path) -> tuple[subprocess.Popen[str], int, str]:
-    """The command as a person runs it; its process, the broker's process id and address."""
-    command = [sys.executable, "-m", "deploy.local.kafka_broker", "--data-dir", str(data_dir)]
-    parent = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    line = parent.stdout.readline()
-    found = re.search(r"is up at (127\.0\.0\.1:\d+), process (\d+)", line)
-    assert found is not None, line
-    return parent, int(found[2]), found[1]
+@dataclass(frozen=True)
+class Foreground:
+    """The command as a person runs it, and the broker below it."""
+
+    parent: subprocess.Popen[str]
+    broker: int
+    """The process id of Java; the id of its session is that of its guard."""
+    address: str
 
 
-def test_a_broker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    """Even by kill -9; and the next start on the directory waits for the end instead of failing."""
-    parent, broker, address = _start_in_foreground(tmp_path)
-    parent.kill()
-    parent.wait()
-    with LocalKafka(tmp_path, quick=True) as successor:
-        assert await_end(broker, 0)
-        assert successor.bootstrap_servers == address
-    assert parent.stdout is not None
-    parent.stdout.close()
+@pytest.fixture
+def foreground(tmp_path: Path) -> Iterator[Foreground]:
+    """The command on the data directory `tmp_path`, up."""
+    command = [sys.executable, "-m", "deploy.local.kafka_broker", "--data-dir", str(tmp_path)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as parent:
+        try:
+            assert parent.stdout is not None
+            line = parent.stdout.readline()
+            found = re.search(r"is up at (127\.0\.0\.1:\d+), process (\d+)", line)
+            assert found is not None, line
+            yield Foreground(parent, int(found[2]), found[1])
+        finally:
+            parent.kill()
+
+
+def test_a_broker_ends_when_its_parent_is_killed(foreground: Foreground, tmp_path: Path) -> None:
+    """Even by kill -9; and until it has ended nobody else gets its directory."""
+    guard = os.getsid(foreground.broker)
+    os.kill(guard, signal.SIGSTOP)  # the broker is not ended before we have looked
+    try:
+        foreground.parent.kill()
+        foreground.parent.wait()
+        with pytest.raises(LocalServerError, match=f"in use by process {foreground.parent.pid}"):
+            DataDirectory(tmp_path).lock(0)
+    finally:
+        os.kill(guard, signal.SIGCONT)
+
+    with LocalKafka(tmp_path, quick=True) as successor:  # waits for the end instead of failing
+        assert await_end(foreground.broker, 0)
+        assert successor.bootstrap_servers == foreground.address
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_stops_its_broker_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_the_command_stops_its_broker_in_good_order(
+    foreground: Foreground, tmp_path: Path, number: signal.Signals
+) -> None:
     """Ctrl-C at a terminal goes to every process of its session: the broker is in another one and is stopped by us."""
-    parent, broker, _ = _start_in_foreground(tmp_path)
-    assert os.getsid(broker) != os.getsid(parent.pid)
+    assert os.getsid(foreground.broker) != os.getsid(foreground.parent.pid)
 
-    parent.send_signal(number)
-    rest, _ = parent.communicate(timeout=END_SECONDS_MAX)
+    foreground.parent.send_signal(number)
+    rest, _ = foreground.parent.communicate(timeout=END_SECONDS_MAX)
 
-    assert (parent.returncode, rest) == (0, "")
-    assert await_end(broker, 0)
+    assert (foreground.parent.returncode, rest) == (0, "")
+    assert await_end(foreground.broker, 0)
     assert (tmp_path / "log" / ".kafka_cleanshutdown").exists()
     assert "Transition from SHUTTING_DOWN to SHUTDOWN" in (tmp_path / "broker.log").read_text()

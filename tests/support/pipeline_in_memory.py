@@ -100,7 +100,9 @@ class Pipeline:
             return False
         chosen = shuffle.choice(hosted)
         topics = [topic for topic in chosen.inputs if self._pending(chosen, topic)]
-        wanted = [(topic, shuffle.randint(1, _BATCH_MAX)) for topic in shuffle.sample(topics, shuffle.randint(1, len(topics)))]
+        wanted = [
+            (topic, shuffle.randint(1, _BATCH_MAX)) for topic in shuffle.sample(topics, shuffle.randint(1, len(topics)))
+        ]
         if shuffle.randrange(4) == 0:
             self._on_time(chosen)
         return self._take(chosen, wanted)

@@ -85,7 +85,7 @@ def test_missing_jars_without_maven_say_what_to_install(ground: Ground, monkeypa
 
 
 def test_calls_at_once_fetch_once(ground: Ground) -> None:
-    """flock holds between open files, so threads stand for processes here."""
+    """The lock holds between open files, so threads stand for processes here."""
     ground.maven_ends_with("sleep 0.3")
 
     with ThreadPoolExecutor(4) as pool:

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.kafka_jars import REPOSITORY
 
-TARGETS = ["help", "setup", "run", "demo", "test", "check", "format", "bench", "schemas", "topics", "sample", "clean"]
+TARGETS = ["help", "setup", "run", "demo", "test", "check", "format", "bench", "schemas", "sample", "topics", "clean"]
 
 
 def _make(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -88,7 +88,7 @@ def test_settlement_date_equals_quantlib_for_every_day_of_seven_years(
 def test_add_settlement_days_equals_quantlib_for_any_number_of_days(days: int) -> None:
     """T+0 on a closed day is the next open one, as QuantLib's `advance` by 0 days gives it."""
     joint = ql.JointCalendar(GREAT_BRITAIN, FEDERAL_RESERVE)
-    for offset in range(0, 1_100):
+    for offset in range(1_100):
         start = date(2026, 1, 1) + timedelta(days=offset)
         found = joint.advance(ql.Date(start.day, start.month, start.year), days, ql.Days)
         expected = date(found.year(), found.month(), found.dayOfMonth())

@@ -274,7 +274,7 @@ def test_event_of_another_type_is_our_bug() -> None:
 
 
 @pytest.mark.parametrize("kind", [WaitingTrade, RefusedTrade])
-def test_state_survives_its_changelog(kind: type[WaitingTrade] | type[RefusedTrade]) -> None:
+def test_state_survives_its_changelog(kind: type[WaitingTrade | RefusedTrade]) -> None:
     """Rows are written as JSON and read back after a crash; decimals and dates must come back the same."""
     desk = Desk(WITHOUT_SSI)
     desk.take(V1, V2, replace(OTHER, price_type=PriceType.PERCENT_OF_PAR))

@@ -343,7 +343,7 @@ def test_two_instruments_must_not_share_a_name(tmp_path: Path) -> None:
     """One SEDOL for two ISINs would book the wrong instrument."""
     apple = "US0378331005,2046251,,Apple,EQUITY,US,USD,US,1,,"
     other = "US5949181045,2046251,,Other,EQUITY,US,USD,US,1,,"
-    (found,) = faults(tmp_path, instruments="\n".join([INSTRUMENT_HEADER, apple, other]))
+    (found,) = faults(tmp_path, instruments=f"{INSTRUMENT_HEADER}\n{apple}\n{other}")
     assert (found.line, found.expected) == (3, "a day after valid_to of line 2, which has the same SEDOL:2046251")
 
 
