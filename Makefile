@@ -25,10 +25,10 @@ help: ## List the targets
 setup: $(READY) ## Build the virtual environment from uv.lock (a minute, once)
 
 run: $(READY) ## Run the whole service on this machine, on a real Kafka, until Ctrl-C
-	$(PY) -m deploy.local.run
+	@$(PY) -m deploy.local.run
 
-demo: $(READY) ## Show one trade on its way through the services
-	$(PY) -m deploy.local.demo
+demo: $(READY) ## Run the sample day in one process, without any server (10 s)
+	@$(PY) -m deploy.local.demo
 
 ##@ Check
 .PHONY: test check format bench

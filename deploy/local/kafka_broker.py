@@ -270,7 +270,7 @@ class LocalKafka:
                 metadata = client.list_topics(timeout=_METADATA_SECONDS)
             except KafkaException:
                 continue
-            if metadata.brokers and metadata.cluster_id == self.cluster_id:
+            if metadata.brokers and str(metadata.cluster_id) == self.cluster_id:  # str: the library's stub says None
                 return
             time.sleep(_METADATA_SECONDS / 10)
         self._fail(f"did not answer on {self.bootstrap_servers} within {self._start_seconds_max:g} s")

@@ -170,6 +170,9 @@ def _judge(sample: day.SampleDay, summary: Summary) -> bool:
     if wrong:
         say("NOT as the sample day promises: " + "; ".join(wrong))
         return False
+    late = day.overdue(summary)
+    if late:
+        say(f"{late:,} more exceptions came by the clock: nobody sent what these trades wait for")
     say("as promised: every execution ended once, as an instruction or as an exception that can be seen")
     return True
 

@@ -1,4 +1,4 @@
-"""The allocated trades that a flow leads to, by the real stages: confirmations are derived from them, right to the cent."""
+"""The allocated trades that a flow leads to, by the real stages: confirmations follow from them, right to the cent."""
 
 from __future__ import annotations
 

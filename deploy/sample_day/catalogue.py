@@ -1,7 +1,7 @@
 """The static world of the sample day: securities, counterparties, accounts, and where each of them settles.
 
-Securities, banks and their identifiers are public ones; prices, accounts and settlement instructions are made up. What is
-left out here on purpose, the gaps, is listed beside the tables: trades that need it wait, some until the late files come.
+Securities, banks and their identifiers are public ones; prices, accounts and settlement instructions are made up. What
+is left out on purpose, the gaps, is listed beside the tables: trades that need it wait, some until the late files come.
 """
 
 from __future__ import annotations
@@ -182,19 +182,39 @@ def _share(market: str, row: _Row, instrument_type: InstrumentType) -> Security:
     return Security(instrument=instrument, venue=terms.venue, lot=terms.lot, tick=terms.tick, level=level)
 
 
+_DENOMINATIONS = {DE: Decimal("0.01"), GB: Decimal("0.01"), US: Decimal(100)}
+_DENOMINATION_CORPORATE = Decimal(1_000)
+_BOND_LOT = Decimal(10_000)
+
+
 def _bond(
-    isin: str, name: str, *, market: str, coupon: Coupon, matures: date, tick: str, level: int, denomination: str,
-    sedol: str | None = None, cusip: str | None = None, instrument_type: InstrumentType = GOVERNMENT_BOND,
-) -> Security:  # fmt: skip
+    isin: str,
+    name: str,
+    *,
+    market: str,
+    matures: date,
+    coupon: Coupon,
+    trades: tuple[str, int],
+    local_id: str | None = None,
+    is_corporate: bool = False,
+) -> Security:
+    """`trades` is the tick and the level in ticks; `local_id` the SEDOL in GB, the CUSIP in US."""
+    tick, level = trades
     instrument = Instrument(
-        isin=isin, sedol=sedol, cusip=cusip, name=name, instrument_type=instrument_type, settlement_market=market,
-        currency=_MARKETS[market].currency, issuer_country=market, denomination=Decimal(denomination),
-        valid_to=matures, source=SOURCE,
-    )  # fmt: skip
-    lot = Decimal(10_000)
-    return Security(
-        instrument=instrument, venue=_BOND_VENUES[market], lot=lot, tick=Decimal(tick), level=level, coupon=coupon
+        isin=isin,
+        sedol=local_id if market == GB else None,
+        cusip=local_id if market == US else None,
+        name=name,
+        instrument_type=CORPORATE_BOND if is_corporate else GOVERNMENT_BOND,
+        settlement_market=market,
+        currency=_MARKETS[market].currency,
+        issuer_country=market,
+        denomination=_DENOMINATION_CORPORATE if is_corporate else _DENOMINATIONS[market],
+        valid_to=matures,
+        source=SOURCE,
     )
+    venue = _BOND_VENUES[market]
+    return Security(instrument=instrument, venue=venue, lot=_BOND_LOT, tick=Decimal(tick), level=level, coupon=coupon)
 
 
 def _coupon(rate: str, last: date, following: date, settles: date, *, a_year: int, is_30_360: bool = False) -> Coupon:
@@ -209,34 +229,32 @@ _JANUARY = (date(2026, 1, 31), date(2026, 7, 31), _NEXT_DAY)
 
 BONDS = (
     _bond(
-        "DE000BU2Z023", "Bund 2.20% 15 February 2034", market=DE, matures=date(2034, 2, 15), tick="0.005", level=19366,
-        denomination="0.01", coupon=_coupon("2.2", date(2026, 2, 15), date(2027, 2, 15), _TWO_DAYS, a_year=1),
+        "DE000BU2Z023", "Bund 2.20% 15 February 2034", market=DE, matures=date(2034, 2, 15), trades=("0.005", 19366),
+        coupon=_coupon("2.2", date(2026, 2, 15), date(2027, 2, 15), _TWO_DAYS, a_year=1),
     ),
     _bond(
-        "DE000BU2Z031", "Bund 2.60% 15 August 2034", market=DE, matures=date(2034, 8, 15), tick="0.005", level=19882,
-        denomination="0.01", coupon=_coupon("2.6", date(2025, 8, 15), date(2026, 8, 15), _TWO_DAYS, a_year=1),
+        "DE000BU2Z031", "Bund 2.60% 15 August 2034", market=DE, matures=date(2034, 8, 15), trades=("0.005", 19882),
+        coupon=_coupon("2.6", date(2025, 8, 15), date(2026, 8, 15), _TWO_DAYS, a_year=1),
     ),
     _bond(
         "US91282CJZ59", "US Treasury Note 4.00% 15 February 2034", market=US, matures=date(2034, 2, 15),
-        tick="0.015625", level=6412, denomination="100", cusip="91282CJZ5",
-        coupon=_coupon("4", *_FEBRUARY, a_year=2),
+        trades=("0.015625", 6412), local_id="91282CJZ5", coupon=_coupon("4", *_FEBRUARY, a_year=2),
     ),
     _bond(
         "US91282CLF67", "US Treasury Note 3.875% 15 August 2034", market=US, matures=date(2034, 8, 15),
-        tick="0.015625", level=6351, denomination="100", cusip="91282CLF6",
-        coupon=_coupon("3.875", *_FEBRUARY, a_year=2),
+        trades=("0.015625", 6351), local_id="91282CLF6", coupon=_coupon("3.875", *_FEBRUARY, a_year=2),
     ),
     _bond(
-        "GB00BPJJKN53", "Treasury Gilt 4.625% 31 January 2034", market=GB, matures=date(2034, 1, 31), tick="0.005",
-        level=20284, denomination="0.01", sedol="BPJJKN5", coupon=_coupon("4.625", *_JANUARY, a_year=2),
+        "GB00BPJJKN53", "Treasury Gilt 4.625% 31 January 2034", market=GB, matures=date(2034, 1, 31),
+        trades=("0.005", 20284), local_id="BPJJKN5", coupon=_coupon("4.625", *_JANUARY, a_year=2),
     ),
     _bond(
-        "GB00BM8Z2S21", "Green Gilt 0.875% 31 July 2033", market=GB, matures=date(2033, 7, 31), tick="0.005",
-        level=15707, denomination="0.01", sedol="BM8Z2S2", coupon=_coupon("0.875", *_JANUARY, a_year=2),
+        "GB00BM8Z2S21", "Green Gilt 0.875% 31 July 2033", market=GB, matures=date(2033, 7, 31),
+        trades=("0.005", 15707), local_id="BM8Z2S2", coupon=_coupon("0.875", *_JANUARY, a_year=2),
     ),
     _bond(
-        "US037833BX70", "Apple Inc. 4.65% 23 February 2046", market=US, matures=date(2046, 2, 23), tick="0.005",
-        level=18730, denomination="1000", cusip="037833BX7", instrument_type=CORPORATE_BOND,
+        "US037833BX70", "Apple Inc. 4.65% 23 February 2046", market=US, matures=date(2046, 2, 23),
+        trades=("0.005", 18730), local_id="037833BX7", is_corporate=True,
         coupon=_coupon("4.65", date(2026, 2, 23), date(2026, 8, 23), _NEXT_DAY, a_year=2, is_30_360=True),
     ),
 )  # fmt: skip

@@ -36,7 +36,7 @@ def generate(seed: int, trades: int, *, troubles: int = 1) -> Day:
     """A day of at least `trades` fills without trouble, and each trouble as often as in the sample times `troubles`.
 
     The same arguments give the same day. Raises ValueError for more troubles than the catalogue has match keys for
-    (about twenty times those of the sample); the number of trades has no limit.
+    (thirty times those of the sample still fit); the number of trades has no limit.
     """
     made = tuple(flows(seed, trades, troubles=troubles))
     return Day(

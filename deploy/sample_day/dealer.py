@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 from deploy.sample_day import catalogue
 from deploy.sample_day.backoffice import Backoffice
@@ -77,7 +78,7 @@ class Wish(Record, kw_only=True):
     """Whether no other trade may have its match keys."""
 
 
-SINGLE_FILL = Wish(policies=(AllocationPolicy.SINGLE,), fills=(1, 1), alone=True)
+SINGLE_FILL = Wish(policies=(AllocationPolicy.SINGLE,), fills=(1, 1))
 """The plainest order: one fill, one account."""
 
 
@@ -201,7 +202,7 @@ class Dealer:
     def _split(self, lots: int, parts: int, lot: Decimal) -> tuple[Decimal, ...]:
         """Cut a number of lots into parts, none of them empty."""
         cuts = [0, *sorted(self.random.sample(range(1, lots), parts - 1)), lots]
-        return tuple(multiply(Decimal(end - begin), lot) for begin, end in zip(cuts, cuts[1:], strict=False))
+        return tuple(multiply(Decimal(end - begin), lot) for begin, end in pairwise(cuts))
 
     def _shares(
         self, wish: Wish, policy: AllocationPolicy, account: str, lots: int, lot: Decimal
@@ -294,7 +295,7 @@ class Dealer:
         quantity: Decimal | None = None,
         replaces: AllocationInstruction | None = None,
     ) -> AllocationInstruction:
-        """The client's division of the block, or of a part; `quantity` is the total it states, if that is not the sum."""
+        """The client's division of the block or of a part; `quantity` is the total it states, if not the sum."""
         instruction_id = f"ALC-{self.number('instruction')}"
         instrument = order.security.instrument
         kind = AllocationTransactionType.NEW if replaces is None else AllocationTransactionType.REPLACE

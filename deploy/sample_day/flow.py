@@ -37,7 +37,7 @@ class Message(Record, kw_only=True):
 
 
 class Promise(Record, kw_only=True):
-    """What must be there once everything is sent and nothing moves any more; `late` is the part that the late files bring."""
+    """What must be there once all is sent and nothing moves any more; `late_` is what the late files bring of it."""
 
     allocations: int = 0
     confirmations: int = 0

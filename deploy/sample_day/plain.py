@@ -57,6 +57,13 @@ def all_allocated(dealer: Dealer, order: Order, messages: Sequence[Message]) -> 
     return at_once
 
 
-def stuck(order: Order, messages: Sequence[Message], **promise: tuple[Reason, ...]) -> Flow:
+def stuck(
+    order: Order,
+    messages: Sequence[Message],
+    *,
+    open_reasons: tuple[Reason, ...] = (),
+    overdue: tuple[Reason, ...] = (),
+) -> Flow:
     """Nothing of the order is ever allocated."""
-    return Flow(example=order.order_id, messages=tuple(messages), promise=Promise(**promise))
+    promise = Promise(open_reasons=open_reasons, overdue=overdue)
+    return Flow(example=order.order_id, messages=tuple(messages), promise=promise)

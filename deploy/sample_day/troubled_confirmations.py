@@ -16,7 +16,8 @@ from services.domain.money import add, multiply, round_amount
 from services.domain.reason import Reason
 from services.domain.record import replace
 
-_WISH = replace(SINGLE_FILL, fills=(1, 3))
+# What is confirmed wrongly or not at all must not meet another trade under its match key.
+_WISH = replace(SINGLE_FILL, fills=(1, 3), alone=True)
 _AMOUNT_OFF = {"JPY": Decimal(250)}
 _AMOUNT_OFF_OTHERS = Decimal("1.75")
 """Below the tolerance for amounts of any size (deploy/reference/matching-profiles.csv)."""
@@ -56,13 +57,13 @@ _MISMATCHED = Promise(
 )
 
 
-def late(dealer: Dealer, number: int) -> Flow:
+def late(dealer: Dealer, _number: int) -> Flow:
     """Confirmed in the evening."""
     case = _Case(dealer)
     return case.flow(_SETTLED_LATE, late=[dealer.late(case.right)])
 
 
-def never(dealer: Dealer, number: int) -> Flow:
+def never(dealer: Dealer, _number: int) -> Flow:
     """Not confirmed at all."""
     return _Case(dealer).flow(Promise(allocations=1, overdue=(Reason.UNCONFIRMED,)))
 
@@ -79,13 +80,13 @@ def within_tolerance(dealer: Dealer, number: int) -> Flow:
     return case.flow(_SETTLED, sent=[case.sent(near)])
 
 
-def mismatched_price(dealer: Dealer, number: int) -> Flow:
+def mismatched_price(dealer: Dealer, _number: int) -> Flow:
     """Half a percent too dear."""
     case = _Case(dealer)
     return case.flow(_MISMATCHED, sent=[case.sent(case.mispriced())])
 
 
-def mismatched_quantity(dealer: Dealer, number: int) -> Flow:
+def mismatched_quantity(dealer: Dealer, _number: int) -> Flow:
     """Ten denominations too many."""
     case = _Case(dealer)
     more = multiply(case.order.security.instrument.denomination, Decimal(10))
@@ -93,14 +94,14 @@ def mismatched_quantity(dealer: Dealer, number: int) -> Flow:
     return case.flow(_MISMATCHED, sent=[case.sent(wrong)])
 
 
-def mismatched_date(dealer: Dealer, number: int) -> Flow:
+def mismatched_date(dealer: Dealer, _number: int) -> Flow:
     """A day late."""
     case = _Case(dealer)
     wrong = replace(case.right, settlement_date=case.right.settlement_date + timedelta(days=1))
     return case.flow(_MISMATCHED, sent=[case.sent(wrong)])
 
 
-def corrected_late(dealer: Dealer, number: int) -> Flow:
+def corrected_late(dealer: Dealer, _number: int) -> Flow:
     """Wrong at first, right in the evening under another id; the wrong one is left over."""
     case = _Case(dealer)
     anew = replace(case.right, confirmation_id=dealer.confirmation_id(case.right.sender))
@@ -112,7 +113,7 @@ def corrected_late(dealer: Dealer, number: int) -> Flow:
     return case.flow(promise, sent=[case.sent(case.mispriced())], late=[dealer.late(anew)])
 
 
-def unknown(dealer: Dealer, number: int) -> Flow:
+def unknown(dealer: Dealer, _number: int) -> Flow:
     """A confirmation for which there is no order."""
     case = _Case(dealer)
     return Flow(
@@ -122,7 +123,7 @@ def unknown(dealer: Dealer, number: int) -> Flow:
     )
 
 
-def duplicate(dealer: Dealer, number: int) -> Flow:
+def duplicate(dealer: Dealer, _number: int) -> Flow:
     """Confirmed twice with the same words."""
     case = _Case(dealer)
     once = case.sent(case.right)
@@ -130,7 +131,7 @@ def duplicate(dealer: Dealer, number: int) -> Flow:
     return case.flow(replace(_SETTLED, duplicates=1), sent=[once, twice])
 
 
-def conflict(dealer: Dealer, number: int) -> Flow:
+def conflict(dealer: Dealer, _number: int) -> Flow:
     """Confirmed a second time under the same id with other cash."""
     case = _Case(dealer)
     once = case.sent(case.right)
@@ -139,7 +140,7 @@ def conflict(dealer: Dealer, number: int) -> Flow:
     return case.flow(replace(_SETTLED, open_reasons=(Reason.CONFIRMATION_CONFLICTS,)), sent=[once, again])
 
 
-def truncated(dealer: Dealer, number: int) -> Flow:
+def truncated(dealer: Dealer, _number: int) -> Flow:
     """Half a confirmation, and the whole one in the evening."""
     case = _Case(dealer)
     whole = case.sent(case.right)

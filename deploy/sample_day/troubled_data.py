@@ -20,6 +20,8 @@ _NEVER = sorted(catalogue.MISSING_CHAINS)
 _NO_COUNTERPARTY, _NO_COUNTERPARTY_MARKET = next(gap for gap in _NEVER if gap[0] in catalogue.PARTY_BICS)
 _NO_ACCOUNT, _NO_ACCOUNT_MARKET = next(gap for gap in _NEVER if gap[0] in catalogue.SINGLE_ACCOUNTS)
 _NO_SHARE, _NO_SHARE_MARKET = next(gap for gap in _NEVER if gap[0] in catalogue.EXPLICIT_SHARES)
+_SOUND = catalogue.PARTY_BICS[0]
+"""A counterparty that settles everywhere, where the trouble is with something else."""
 _ELSEWHERE, _ELSEWHERE_MARKET = next(iter(catalogue.ELSEWHERE))
 
 
@@ -30,38 +32,36 @@ def _stuck(dealer: Dealer, wish: Wish, reason: Reason) -> Flow:
     return stuck(order, dealer.reported(executions), open_reasons=(reason,) * len(executions))
 
 
-def unknown_account(dealer: Dealer, number: int) -> Flow:
+def unknown_account(dealer: Dealer, _number: int) -> Flow:
     """An account that nobody entered."""
     return _stuck(dealer, replace(_GAP, account=catalogue.UNKNOWN_ACCOUNT), Reason.ACCOUNT_MISSING)
 
 
-def unknown_instrument(dealer: Dealer, number: int) -> Flow:
+def unknown_instrument(dealer: Dealer, _number: int) -> Flow:
     """A share that nobody entered."""
     return _stuck(dealer, replace(_GAP, security=catalogue.UNKNOWN_SECURITY), Reason.INSTRUMENT_MISSING)
 
 
-def missing_counterparty_chain(dealer: Dealer, number: int) -> Flow:
+def missing_counterparty_chain(dealer: Dealer, _number: int) -> Flow:
     """A counterparty that does not say where it settles."""
-    wish = replace(
-        _GAP, account=catalogue.SINGLE_ACCOUNTS[0], counterparty=_NO_COUNTERPARTY, markets=(_NO_COUNTERPARTY_MARKET,)
-    )
+    wish = replace(_GAP, counterparty=_NO_COUNTERPARTY, markets=(_NO_COUNTERPARTY_MARKET,))
     return _stuck(dealer, wish, Reason.COUNTERPARTY_SSI_MISSING)
 
 
-def missing_account_chain(dealer: Dealer, number: int) -> Flow:
+def missing_account_chain(dealer: Dealer, _number: int) -> Flow:
     """An account that settles by itself, nobody knows where."""
-    wish = replace(_GAP, account=_NO_ACCOUNT, markets=(_NO_ACCOUNT_MARKET,), counterparty=catalogue.PARTY_BICS[0])
+    wish = replace(_GAP, account=_NO_ACCOUNT, markets=(_NO_ACCOUNT_MARKET,), counterparty=_SOUND)
     return _stuck(dealer, wish, Reason.ACCOUNT_SSI_MISSING)
 
 
 def late_instrument(dealer: Dealer, number: int) -> Flow:
     """A security that is entered late."""
     security = catalogue.LATE_SECURITIES[number % len(catalogue.LATE_SECURITIES)]
-    wish = replace(_GAP, security=security, fills=(1, 3), counterparty=catalogue.PARTY_BICS[0])
+    wish = replace(_GAP, security=security, fills=(1, 3), counterparty=_SOUND)
     return _late(dealer, wish, Reason.INSTRUMENT_MISSING)
 
 
-def late_counterparty_chain(dealer: Dealer, number: int) -> Flow:
+def late_counterparty_chain(dealer: Dealer, _number: int) -> Flow:
     """A counterparty that says late where it settles."""
     wish = replace(_GAP, counterparty=_LATE_COUNTERPARTY, markets=(_LATE_MARKET,), fills=(1, 3))
     return _late(dealer, wish, Reason.COUNTERPARTY_SSI_MISSING)
@@ -121,14 +121,14 @@ def _partly_late(
     )
 
 
-def missing_share_chain(dealer: Dealer, number: int) -> Flow:
+def missing_share_chain(dealer: Dealer, _number: int) -> Flow:
     """One share cannot go on, and never will; the others do."""
     order, messages = _divided(dealer, _NO_SHARE, _NO_SHARE_MARKET)
     at_once, late = _shares(dealer, order, messages, at_once=len(order.shares) - 1, late=0)
     return _partly_late(dealer, order, messages, at_once, late, open_reasons=(Reason.ACCOUNT_SSI_MISSING,))
 
 
-def late_share_chain(dealer: Dealer, number: int) -> Flow:
+def late_share_chain(dealer: Dealer, _number: int) -> Flow:
     """One share goes on late."""
     order, messages = _divided(dealer, _LATE_SHARE, _LATE_SHARE_MARKET)
     at_once, late = _shares(dealer, order, messages, at_once=len(order.shares) - 1, late=1)
@@ -142,15 +142,14 @@ def _divided(dealer: Dealer, also: str, market: str) -> tuple[Order, list[Messag
             policies=(AllocationPolicy.EXPLICIT,),
             markets=(market,),
             also=also,
-            counterparty=catalogue.PARTY_BICS[0],
+            counterparty=_SOUND,
             gap=True,
-            alone=True,
         )
     )
     return order, dealer.front_office(order, dealer.executions(order))
 
 
-def elsewhere(dealer: Dealer, number: int) -> Flow:
+def elsewhere(dealer: Dealer, _number: int) -> Flow:
     """A counterparty at another depository: confirmed, and not to be instructed."""
     wish = replace(_GAP, counterparty=_ELSEWHERE, markets=(_ELSEWHERE_MARKET,))
     order = dealer.order(wish)

@@ -86,7 +86,7 @@ def conflict(dealer: Dealer, number: int) -> Flow:
 
 
 def corrected(dealer: Dealer, number: int) -> Flow:
-    """The first fill is corrected after the second: its price, or its quantity, which the last fill then makes up for."""
+    """The first fill is corrected after the second: its price, or its quantity, and the last fill makes up for that."""
     order = dealer.order(_on_each_road(_BLOCK, number))
     first, second, *rest = dealer.fills(order)
     lot = order.security.lot
@@ -111,7 +111,7 @@ def cancelled(dealer: Dealer, number: int) -> Flow:
 
 def busted(dealer: Dealer, number: int) -> Flow:
     """The first of several fills is cancelled, and the order is done."""
-    order = dealer.order(_on_each_road(replace(_BLOCK, policies=(AllocationPolicy.SINGLE,), alone=True), number))
+    order = dealer.order(_on_each_road(replace(_BLOCK, policies=(AllocationPolicy.SINGLE,)), number))
     first = dealer.fills(order)[0]
     fill, bust = dealer.executions(order, [first, replace(first, changes=0, is_cancel=True)])
     return stuck(order, dealer.reported([fill, replace(bust, leaves_quantity=Decimal(0))]))
@@ -183,22 +183,22 @@ def price_type(dealer: Dealer, number: int) -> Flow:
 
 # --- blocks and allocations ------------------------------------------------------------------------------------------
 
-_EXPLICIT = Wish(policies=(AllocationPolicy.EXPLICIT,), alone=True)
+_EXPLICIT = Wish(policies=(AllocationPolicy.EXPLICIT,))
 
 
 def unfinished(dealer: Dealer, number: int) -> Flow:
     """All fills but the last."""
-    wish = replace(_BLOCK, policies=(AllocationPolicy.SINGLE, AllocationPolicy.TEMPLATE), alone=True)
+    wish = replace(_BLOCK, policies=(AllocationPolicy.SINGLE, AllocationPolicy.TEMPLATE))
     order = dealer.order(_on_each_road(wish, number))
     return stuck(order, dealer.reported(dealer.executions(order)[:-1]), overdue=(Reason.BLOCK_UNALLOCATED,))
 
 
-def over_allocated(dealer: Dealer, number: int) -> Flow:
+def over_allocated(dealer: Dealer, _number: int) -> Flow:
     """An allocation of a tenth too much, then the right one."""
     return _over_allocated(dealer, replaces=False)
 
 
-def over_allocation_replaced(dealer: Dealer, number: int) -> Flow:
+def over_allocation_replaced(dealer: Dealer, _number: int) -> Flow:
     """An allocation of a tenth too much, replaced by the right one."""
     return _over_allocated(dealer, replaces=True)
 
@@ -213,7 +213,7 @@ def _over_allocated(dealer: Dealer, *, replaces: bool) -> Flow:
     return settled(dealer, order, messages, open_reasons=() if replaces else (Reason.OVER_ALLOCATION,))
 
 
-def wrong_sum(dealer: Dealer, number: int) -> Flow:
+def wrong_sum(dealer: Dealer, _number: int) -> Flow:
     """An allocation that states the block's quantity and leaves out the last account."""
     order = dealer.order(_EXPLICIT)
     wrong = dealer.instruction(order, order.shares[:-1], quantity=order.quantity)
@@ -244,22 +244,22 @@ def _unreadable(dealer: Dealer, change: str) -> Flow:
     return Flow(example=order.order_id, messages=(message,), promise=Promise(dead_letters=1))
 
 
-def random_bytes(dealer: Dealer, number: int) -> Flow:
+def random_bytes(dealer: Dealer, _number: int) -> Flow:
     """No Avro at all."""
     return _unreadable(dealer, "random")
 
 
-def truncated(dealer: Dealer, number: int) -> Flow:
+def truncated(dealer: Dealer, _number: int) -> Flow:
     """The first half of an execution."""
     return _unreadable(dealer, "truncated")
 
 
-def unknown_schema(dealer: Dealer, number: int) -> Flow:
+def unknown_schema(dealer: Dealer, _number: int) -> Flow:
     """An execution under a fingerprint that belongs to no schema."""
     return _unreadable(dealer, "schema")
 
 
-def null_value(dealer: Dealer, number: int) -> Flow:
+def null_value(dealer: Dealer, _number: int) -> Flow:
     """A key without a value."""
     return _unreadable(dealer, "null")
 

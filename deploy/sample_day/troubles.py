@@ -1,4 +1,4 @@
-"""The troubles of the day: each a name, how often it is in the sample, what it is, what becomes of it, and how it is made."""
+"""The troubles of the day: name, how often it is in the sample, what it is, what becomes of it, and how it is made."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ TROUBLES: tuple[Trouble, ...] = (
              "The confirmation never comes.",
              "The allocated trade waits."),
     _trouble("within-tolerance", 6, confirmations.within_tolerance,
-             "Cash or price differ by less than the tolerance.",
+             "Cash or price differ by no more than the tolerance.",
              "Settles, at the seller's amount."),
     _trouble("mismatch-price", 2, confirmations.mismatched_price,
              "The confirmed price is half a percent off.",

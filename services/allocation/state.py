@@ -1,5 +1,7 @@
-"""What allocation remembers. Every row is small and none grows with the number of fills: a block names only its newest
-fill, and each fill names the one before it."""
+"""What allocation remembers.
+
+Rows are small and none grows with the number of fills: a block names its newest fill, each fill the one before it.
+"""
 
 from __future__ import annotations
 

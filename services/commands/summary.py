@@ -18,6 +18,7 @@ from services.commands.text import columns
 from services.domain import event as ev
 from services.domain.code import ExceptionStatus, ExecutionType
 from services.domain.errors import DecodeError
+from services.domain.reason import Reason
 from services.domain.record import Record, doc
 from services.engine.codec import TopicCodec
 from services.engine.log import Log, LogRecord
@@ -181,9 +182,11 @@ def table(summary: Summary) -> str:
         ("allocations", summary.allocations, "one account's share of a block"),
         ("confirmations", summary.confirmations, "allocations the counterparty confirmed"),
         ("instructions", summary.instructions, "settlement instructions, each once"),
-        ("exceptions", summary.exceptions, _parts(summary.exceptions_by_reason) or "none is open"),
+        ("exceptions", summary.exceptions, "open, for the desk"),
+        *((f"  {reason}", count, _meaning(reason)) for reason, count in summary.exceptions_by_reason.items()),
         ("  closed", summary.exceptions_closed, "were open, and went on by themselves"),
-        ("dead letters", summary.dead_letters, _parts(summary.dead_letters_by_class) or "everything could be read"),
+        ("dead letters", summary.dead_letters, "could not be read or processed"),
+        *((f"  {name}", count, "") for name, count in summary.dead_letters_by_class.items()),
         ("unallocated", summary.unallocated_orders, "orders with fills that are in no allocation yet"),
         ("unconfirmed", summary.unconfirmed_allocations, "allocations that wait for the counterparty"),
         ("unmatched", summary.unmatched_confirmations, "confirmations that confirm no allocation"),
@@ -194,8 +197,9 @@ def table(summary: Summary) -> str:
     return f"{shown}\n{_times(summary)}"
 
 
-def _parts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+def _meaning(reason: str) -> str:
+    known = Reason.__members__.get(reason)
+    return known.meaning if known is not None else ""
 
 
 def _times(summary: Summary) -> str:

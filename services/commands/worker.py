@@ -73,6 +73,7 @@ def worker(
             "worker starts", services=names, slot=settings.worker_slot, web=f"{app.conf.web_host}:{app.conf.web_port}"
         )
         code = run_worker(app)
+        limit_end(code)
     if code:
         raise Ended(code)
 
@@ -100,6 +101,7 @@ class Worker(faust.Worker):  # type: ignore[misc]  # Faust's classes are untyped
         """Logging and output are ours; Faust's spinner and redirections stay off."""
         super().__init__(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
         self.spinner = None
+        self._limits: list[threading.Timer] = []
 
     def _install_signal_handlers_unix(self) -> None:
         # Not Faust's own set: that opens a debugger on SIGUSR2.
@@ -119,10 +121,20 @@ class Worker(faust.Worker):  # type: ignore[misc]  # Faust's classes are untyped
         super()._crash(reason)
 
     def _limit_stop(self, code: int) -> None:
-        """Whatever hangs from here on, a thread in the client library above all, the process ends."""
-        timer = threading.Timer(STOP_SECONDS_MAX, _end_hard, (code,))
-        timer.daemon = True
-        timer.start()
+        self._limits.append(limit_end(code))
+
+    def release(self) -> None:
+        """It has stopped: lift the limits."""
+        for limit in self._limits:
+            limit.cancel()
+
+
+def limit_end(code: int) -> threading.Timer:
+    """Whatever hangs from here on, a thread in the client library above all, the process ends."""
+    timer = threading.Timer(STOP_SECONDS_MAX, _end_hard, (code,))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _end_hard(code: int) -> None:
@@ -141,6 +153,8 @@ def run_worker(app: App) -> int:
     except SystemExit as ended:
         reason = running.crash_reason
         code = exit_code_of(reason) if reason is not None else _code(ended)
+    finally:
+        running.release()
     if code == 0:
         log_event.info("worker stopped")
     else:

@@ -176,7 +176,7 @@ def _bound(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> set[str]:
 
 
 def _match(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> list[Pair]:
-    """Quoted first, then exact, then within tolerance by smallest difference."""
+    """Quoted first; then by smallest difference, which puts the equal ones before those within tolerance."""
     bound = _bound(ours, theirs)
     candidates: list[tuple[_Rank, Pair]] = []
     for our in ours:
@@ -187,9 +187,7 @@ def _match(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> list[Pair]:
             comparison = compare(our.trade, their.confirmation, our.tolerances)
             if comparison.failures:
                 continue
-            exact = comparison.amount_difference == 0 and comparison.price_difference == 0
-            kind = 0 if quoted else 1 if exact else 2
-            candidates.append(_candidate(kind, our, their, comparison))
+            candidates.append(_candidate(0 if quoted else 1, our, their, comparison))
     return _disjoint(candidates)
 
 

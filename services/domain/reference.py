@@ -227,7 +227,8 @@ class ReferenceData:
         if not rows:
             return []
         found = [row for row in rows.values() if row.is_effective(on)]
-        found.sort(key=lambda row: (-row.valid_from.toordinal(), row.key))
+        if len(found) > 1:  # the common case is one row, and a key takes longer to build than the search
+            found.sort(key=lambda row: (-row.valid_from.toordinal(), row.key))
         return found  # type: ignore[return-value]  # a kind's table holds records of that kind only
 
     def find(self, kind: type[R], name: str, *, on: date) -> R | None:

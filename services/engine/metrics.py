@@ -15,6 +15,7 @@ from services.engine.dead_letters import ERROR_CLASSES
 from services.engine.work import Tally
 
 TRANSACTION_RESULTS = ("committed", "aborted", "in_doubt")
+_PREFIX = "posttrade_"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
@@ -24,78 +25,54 @@ class Metrics:
 
     def __init__(self, *, version: str) -> None:
         """Create every metric; services register their label sets with `register`."""
-        registry = self.registry = CollectorRegistry()
-        self.consumed = Counter(
-            "posttrade_records_consumed", "Input records processed and committed.", ["service"], registry=registry
+        self.registry = CollectorRegistry()
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self.consumed = counter("records_consumed", "Input records processed and committed.", "service")
+        self.produced = counter("records_produced", "Records published and committed.", "service", "topic")
+        self.suppressed = counter(
+            "records_suppressed", "Input records that need no output, for example duplicates.", "service", "cause"
         )
-        self.produced = Counter(
-            "posttrade_records_produced", "Records published and committed.", ["service", "topic"], registry=registry
+        self.exceptions = counter("exceptions_opened", "Exceptions raised for the desk.", "service", "reason")
+        self.dead_letters = counter("dead_letters", "Records sent to dead-letters.", "service", "error_class")
+        self.batch_seconds = histogram(
+            "batch_seconds", "Time to decode, decide and encode one batch.", _SECONDS, "service"
         )
-        self.suppressed = Counter(
-            "posttrade_records_suppressed",
-            "Input records recognised as needing no output, for example duplicates.",
-            ["service", "cause"],
-            registry=registry,
+        self.transaction_seconds = histogram(
+            "transaction_seconds", "Time of one transaction, from begin to committed.", _SECONDS
         )
-        self.exceptions = Counter(
-            "posttrade_exceptions_opened", "Exceptions raised for the desk.", ["service", "reason"], registry=registry
-        )
-        self.dead_letters = Counter(
-            "posttrade_dead_letters", "Records sent to dead-letters.", ["service", "error_class"], registry=registry
-        )
-        self.batch_seconds = Histogram(
-            "posttrade_batch_seconds",
-            "Time to decode, decide and encode one batch.",
-            ["service"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.transaction_seconds = Histogram(
-            "posttrade_transaction_seconds",
-            "Time from begin to committed, of one transaction.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.transactions = Counter(
-            "posttrade_transactions", "Transactions by how they ended.", ["result"], registry=registry
-        )
-        self.end_to_end_seconds = Histogram(
-            "posttrade_end_to_end_seconds",
+        self.transactions = counter("transactions", "Transactions by how they ended.", "result")
+        self.end_to_end_seconds = histogram(
+            "end_to_end_seconds",
             "From the moment the last input of a trade entered the log to the commit of this service's output.",
-            ["service"],
-            buckets=_LONG_SECONDS,
-            registry=registry,
+            _LONG_SECONDS,
+            "service",
         )
-        self.lag = Gauge(
-            "posttrade_lag_records",
+        self.lag = gauge(
+            "lag_records",
             "Committed records not yet processed: last stable offset minus own position.",
-            ["service", "topic"],
-            registry=registry,
+            "service",
+            "topic",
         )
-        self.owned_partitions = Gauge(
-            "posttrade_owned_partitions",
-            "Partitions this worker owns and has restored.",
-            ["service"],
-            registry=registry,
+        self.owned_partitions = gauge("owned_partitions", "Partitions this worker owns and has restored.", "service")
+        self.rebalances = counter("rebalances", "Changes of partition ownership.", "service")
+        self.restore_seconds = histogram(
+            "restore_seconds", "Time to rebuild the state of newly assigned partitions.", _LONG_SECONDS, "service"
         )
-        self.rebalances = Counter(
-            "posttrade_rebalances", "Changes of partition ownership.", ["service"], registry=registry
-        )
-        self.restore_seconds = Histogram(
-            "posttrade_restore_seconds",
-            "Time to rebuild the state of newly assigned partitions.",
-            ["service"],
-            buckets=_LONG_SECONDS,
-            registry=registry,
-        )
-        self.state_rows = Gauge("posttrade_state_rows", "Rows a service remembers.", ["service"], registry=registry)
-        self.reference_records = Gauge("posttrade_reference_records", "Reference data rows held.", registry=registry)
-        self.last_commit = Gauge(
-            "posttrade_last_commit_timestamp_seconds", "When the last transaction was committed.", registry=registry
-        )
-        Info("posttrade_build", "Version of the service.", registry=registry).info({"version": version})
+        self.state_rows = gauge("state_rows", "Rows a service remembers.", "service")
+        self.reference_records = gauge("reference_records", "Reference data rows held.")
+        self.last_commit = gauge("last_commit_timestamp_seconds", "When the last transaction was committed.")
+        Info("posttrade_build", "Version of the service.", registry=self.registry).info({"version": version})
         for result in TRANSACTION_RESULTS:
             self.transactions.labels(result)
+
+    def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
+        return Counter(_PREFIX + name, sentence, labels, registry=self.registry)
+
+    def _gauge(self, name: str, sentence: str, *labels: str) -> Gauge:
+        return Gauge(_PREFIX + name, sentence, labels, registry=self.registry)
+
+    def _histogram(self, name: str, sentence: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(_PREFIX + name, sentence, labels, buckets=buckets, registry=self.registry)
 
     def register(self, service: str, *, inputs: Iterable[str], outputs: Iterable[str], causes: Iterable[str]) -> None:
         """Create the label sets of one hosted service."""

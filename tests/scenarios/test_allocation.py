@@ -62,11 +62,13 @@ class World:
             return f"suppressed {outcome.cause}"
         event = outcome.event
         if isinstance(event, ev.AllocatedTrade):
-            assert outcome.topic == "trades.allocated" and outcome.key == event.match_key
+            assert outcome.topic == "trades.allocated"
+            assert outcome.key == event.match_key
             price = text(event.average_price)
             return f"allocated {event.account} {text(event.quantity)} at {price} for {event.net_amount}"
         assert isinstance(event, ev.ExceptionEvent)
-        assert outcome.topic == "exceptions" and outcome.key == event.exception_id
+        assert outcome.topic == "exceptions"
+        assert outcome.key == event.exception_id
         return f"{event.status} {event.reason} {self.names.get(event.subject_id, event.subject_id)}"
 
     # --- reference data ---

@@ -82,8 +82,11 @@ class Pipeline:
         """Run until quiet: service by service and topic by topic, or in the disorder that `shuffle` draws."""
         while True:
             moved = self._run_shuffled(shuffle) if shuffle else self._run_in_order()
-            # What waits for data or time may have become due without any record.
-            if not moved and not any([self._on_time(hosted) for hosted in self._hosted]):
+            if moved:
+                continue
+            # What waits for data or time may have become due without any record; every service is asked.
+            due = [self._on_time(hosted) for hosted in self._hosted]
+            if not any(due):
                 return
 
     def _run_in_order(self) -> bool:

@@ -110,12 +110,13 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
     """Enrichment may hold a version back; the newest decides whenever it comes."""
     state = MemoryState(desk.reference_data(AllocationPolicy.SINGLE))
     corrected = samples.enriched_trade(
-        version=2, execution_type=ExecutionType.TRADE_CORRECT, price=Decimal("101"), leaves_quantity=Decimal(1)
+        version=2, execution_type=ExecutionType.TRADE_CORRECT, price=Decimal(101), leaves_quantity=Decimal(1)
     )
     outcomes = desk.run(state, corrected, samples.enriched_trade())
     assert outcomes == [Suppress(cause="duplicate")]
     block = state.get(Block, BLOCK_ID)
-    assert block is not None and block.totals.gross_amount == Decimal("101000.00")
+    assert block is not None
+    assert block.totals.gross_amount == Decimal("101000.00")
 
 
 def test_a_correction_that_moves_a_fill_to_another_day_is_not_booked_twice() -> None:
@@ -155,7 +156,8 @@ def test_a_fill_of_other_terms_is_shown_and_left_out(changes: dict[str, object])
     assert desk.said(outcomes) == [("OPEN", "FILL_CONTRADICTS_BLOCK")]
     assert set(desk.exceptions(outcomes)[0].details) == set(changes)
     block = state.get(Block, BLOCK_ID)
-    assert block is not None and block.totals.quantity == first.quantity
+    assert block is not None
+    assert block.totals.quantity == first.quantity
 
 
 # --- instructions ----------------------------------------------------------------------------------------------------
@@ -254,7 +256,7 @@ def test_a_settlement_instruction_of_another_market_does_not_fit() -> None:
     assert desk.exceptions(outcomes)[0].details["settlement_market"] == "DE"
 
 
-def _without(reference: ReferenceData, kind: type[Account] | type[Instrument], name: str) -> ReferenceData:
+def _without(reference: ReferenceData, kind: type[Account | Instrument], name: str) -> ReferenceData:
     found = reference.find(kind, name, on=samples.TRADE_DATE)
     assert found is not None
     reference.remove(kind, found.key)

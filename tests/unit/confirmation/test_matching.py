@@ -156,6 +156,16 @@ def test_a_reference_wins_over_a_nearer_amount() -> None:
     assert [pair.ours.key for pair in result.matches] == ["A2"]
 
 
+def test_a_reference_wins_over_an_equal_confirmation_without_one() -> None:
+    """Within tolerance is good enough for the confirmation that names the trade; the other one is of another trade."""
+    ours = Ours(trade=_ours("A1", 100, 10_000, ref="I1"), tolerances=TOLERANCES)
+    theirs = [
+        Theirs(key="C1", confirmation=_theirs("C1", 100, 10_000)),
+        Theirs(key="C2", confirmation=_theirs("C2", 100, 10_001, ref="I1")),
+    ]
+    assert [pair.theirs.key for pair in evaluate([ours], theirs).matches] == ["C2"]
+
+
 def test_equal_wins_over_within_tolerance_and_ids_break_ties() -> None:
     """Three of one size: the equal one first; of equals the lower id, so that a replay pairs them the same way."""
     ours = [

@@ -1,4 +1,4 @@
-"""The checked-in files, played through all stages: read here by hand, so that the program that wrote them proves nothing."""
+"""The checked-in files, read by hand and played through all stages; what wrote them takes no part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def new_pipeline(partitions: int = 1) -> Pipeline:
     return pipeline
 
 
-def send(pipeline: Pipeline, records: list[Sent], shuffle: random.Random | None = None) -> None:
+def send(pipeline: Pipeline, records: Sequence[Sent], shuffle: random.Random | None = None) -> None:
     """Send records; with `shuffle`, topics overtake each other and are read in between, each in its own order."""
     if shuffle is None:
         for record in records:
