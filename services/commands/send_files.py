@@ -63,7 +63,8 @@ def read_events(name: str, data: bytes, kind: EventFile, codec: FormatCodec) -> 
 
 def read_fix(data: bytes) -> Iterator[OutgoingRecord]:
     """Every message as a record, keyed by its OrderID where one is to be found; what is no message is sent all the same,
-    so that it shows up among the dead letters as it would from a session."""
+    so that it shows up among the dead letters as it would from a session.
+    """
     for raw in fix.split_messages(data):
         order_id = fix.order_id(raw)
         yield OutgoingRecord(FIX_TOPIC, None if order_id is None else order_id.encode(), raw)

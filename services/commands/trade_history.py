@@ -238,7 +238,8 @@ def _candidates(index: _Index, focus: _Focus) -> set[str]:
 
 def _confirms(index: _Index, focus: _Focus, event: ev.CounterpartyConfirmation) -> bool:
     """Whether a confirmation is about one of the allocations: by the match that was made, else by what it quotes, else by
-    the match key, as long as it was not matched with another."""
+    the match key, as long as it was not matched with another.
+    """
     matched = index.confirmed_as.get((event.sender, event.confirmation_id))
     if matched is not None:
         return matched in focus.allocations

@@ -8,8 +8,8 @@ Remembers   per match_key the ids of what is open (MatchGroup); each open side i
             MatchedConfirmation); which pairs differ (Mismatch); when each open side is due (Deadline, NextDeadline).
 
 Rules, in this order, for all that is open under one match_key
-1. A confirmation that quotes our allocation id or reference is compared with that allocation alone, as long as that one
-   is open.
+1. A confirmation that quotes an allocation id or reference is compared with that allocation alone; it waits for it, and
+   is never matched with another.
 2. Equal in all fields.
 3. Within the tolerances of the counterparty's matching profile, smallest difference of cash first, then of price, then
    by ids. Quantity, currency, sides, identifiers and dates have no tolerance.

@@ -153,15 +153,9 @@ _Rank = tuple[int, Decimal, Decimal, str, str]
 
 
 def evaluate(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> Evaluation:
-    """Pair what is open under one match_key. Depends on what is there, not on the order in which it came.
-
-    Matching is repeated until nothing more is found, because an allocation that gets matched frees the other
-    confirmations that quoted it.
-    """
-    matches: list[Pair] = []
-    while found := _match(ours, theirs):
-        matches.extend(found)
-        ours, theirs = _without(found, ours, theirs)
+    """Pair what is open under one match_key. Depends on what is there, not on the order in which it came."""
+    matches = _match(ours, theirs)
+    ours, theirs = _without(matches, ours, theirs)
     return Evaluation(matches=tuple(matches), mismatches=_mismatch(ours, theirs))
 
 
@@ -170,19 +164,22 @@ def _without(pairs: Iterable[Pair], ours: Sequence[Ours], theirs: Sequence[Their
     return [our for our in ours if our.key not in taken], [their for their in theirs if their.key not in taken]
 
 
-def _bound(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> set[str]:
-    """Keys of confirmations that quote an open allocation, and are therefore compared with no other."""
-    return {their.key for their in theirs if any(their.quotes(our) for our in ours)}
+def _is_bound(their: Theirs) -> bool:
+    """Whether a confirmation quotes a reference: it is then compared with the allocation it quotes and with no other.
+
+    Also while that allocation has not come yet, or is matched already: were it free meanwhile, the order of arrival
+    would decide between two allocations of equal terms, and a superseded confirmation could take a later trade.
+    """
+    return their.confirmation.allocation_reference is not None
 
 
 def _match(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> list[Pair]:
     """Quoted first; then by smallest difference, which puts the equal ones before those within tolerance."""
-    bound = _bound(ours, theirs)
     candidates: list[tuple[_Rank, Pair]] = []
     for our in ours:
         for their in theirs:
             quoted = their.quotes(our)
-            if their.key in bound and not quoted:
+            if _is_bound(their) and not quoted:
                 continue
             comparison = compare(our.trade, their.confirmation, our.tolerances)
             if comparison.failures:
@@ -193,12 +190,11 @@ def _match(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> list[Pair]:
 
 def _mismatch(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> tuple[Pair, ...]:
     """Quoted first, then equal quantity with the fewest differing fields; then the last two, if two are left."""
-    bound = _bound(ours, theirs)
     candidates: list[tuple[_Rank, Pair]] = []
     for our in ours:
         for their in theirs:
             quoted = their.quotes(our)
-            if their.key in bound and not quoted:
+            if _is_bound(their) and not quoted:
                 continue
             if not quoted and our.trade.quantity != their.confirmation.quantity:
                 continue
@@ -206,10 +202,9 @@ def _mismatch(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> tuple[Pair, ...
             candidates.append(_candidate(0 if quoted else len(comparison.failures), our, their, comparison))
     pairs = _disjoint(candidates)
     ours, theirs = _without(pairs, ours, theirs)
-    if len(ours) == 1 and len(theirs) == 1:
+    if len(ours) == 1 and len(theirs) == 1 and not _is_bound(theirs[0]):
         failures = compare(ours[0].trade, theirs[0].confirmation, ours[0].tolerances).failures
-        if failures:  # none: equal, but it quotes another allocation, and is compared with that one alone
-            pairs.append(Pair(ours=ours[0], theirs=theirs[0], failures=failures))
+        pairs.append(Pair(ours=ours[0], theirs=theirs[0], failures=failures))
     return tuple(pairs)
 
 

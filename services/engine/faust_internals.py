@@ -69,15 +69,18 @@ class DeliveringConsumer(FaustConsumer):
             return
         revoked = self._assigned - assigned
         self.app.on_rebalance_start()
+        self.stop_flow()  # Faust does so at a revocation only; its resumption empties the agents' queues (A6)
         if revoked:
             await self.on_partitions_revoked(revoked)
         self._assigned = assigned
         self.app.consumer_generation_id += 1
         await self.on_partitions_assigned(assigned, self.app.consumer_generation_id)
+        # The next change must not overtake the resumption of this one, which Faust does in a task of its own (A6).
+        await self.wait(self.can_resume_flow)
 
     async def deliver(self, service: str, partition: int, batch: object) -> None:
         """Put one batch before the service's agent (A2, A6)."""
-        await self.can_resume_flow.wait()
+        await self.wait(self.can_resume_flow)
         self._delivered += 1
         await self.callback(batch_message(self.app, service, partition, batch, self._delivered))
 

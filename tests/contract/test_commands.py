@@ -61,18 +61,19 @@ class Installation:
     def start_worker(self) -> subprocess.Popen[str]:
         """Start a worker of slot 0 and wait until it has taken its partitions."""
         environment = self.environment | {"POSTTRADE_WEB_PORT": str(free_port())}
-        log = (self.directory / f"worker-{len(self.workers)}.log").open("w+")
-        worker = subprocess.Popen([sys.executable, "-m", "services", "worker"], env=environment, stderr=log, text=True)
+        log_file = self.directory / f"worker-{len(self.workers)}.log"
+        with log_file.open("w") as log:
+            worker = subprocess.Popen([sys.executable, "-m", "services", "worker"], env=environment, stderr=log, text=True)
         self.workers.append(worker)
-        self._await_log(worker, log.name, "state restored", times=5)
+        self._await_log(worker, log_file, "state restored", times=5)
         return worker
 
     @staticmethod
-    def _await_log(worker: subprocess.Popen[str], name: str, text: str, times: int) -> None:
+    def _await_log(worker: subprocess.Popen[str], log_file: Path, text: str, times: int) -> None:
         deadline = time.monotonic() + WORK_SECONDS_MAX
-        while Path(name).read_text().count(text) < times:
-            assert worker.poll() is None, Path(name).read_text()
-            assert time.monotonic() < deadline, Path(name).read_text()
+        while log_file.read_text().count(text) < times:
+            assert worker.poll() is None, log_file.read_text()
+            assert time.monotonic() < deadline, log_file.read_text()
             time.sleep(0.1)
 
     def await_instructions(self, count: int) -> list[dict[str, object]]:

@@ -89,7 +89,6 @@ def test_a_worker_that_meets_trouble_on_its_way_ends_with_1(
     def refuse(*_arguments: object, **_options: object) -> None:
         raise LogError("the cluster is gone")
 
-    _once_ready(app, lambda: monkeypatch.setattr("services.adapters.memory_log.MemoryLog.producer", refuse))
     _once_ready(app, lambda: monkeypatch.setattr("services.adapters.memory_log.MemoryGroupConsumer.poll", refuse))
     began = time.monotonic()
     assert run_worker(app) == 1

@@ -1,0 +1,17 @@
+"""The engine's own waits, shortened: nothing here depends on their length."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.engine import coordinator, reference
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll, tick, measure and retry often."""
+    monkeypatch.setattr(coordinator, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(coordinator, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(coordinator, "LAG_SECONDS", 0.02)
+    monkeypatch.setattr(reference, "FOLLOW_SECONDS", 0.02)
+    monkeypatch.setattr(coordinator, "RETRY_SECONDS", 0.002)

@@ -1,0 +1,239 @@
+"""Coordinators without Faust on a memory log whose producer fails on demand, and the oracles of their outputs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import msgspec
+
+from services.adapters.memory_log import MemoryLog, MemoryTransactionalProducer
+from services.domain.record import Record
+from services.engine.coordinator import Coordinator
+from services.engine.log import (
+    AbortRequired,
+    CommitUnknown,
+    GroupMetadata,
+    LogRecord,
+    OutgoingRecord,
+    TopicPartition,
+    TransactionalProducer,
+)
+from services.engine.member import HostedService
+from services.engine.metrics import Metrics
+from services.engine.reference import ReferenceFeed
+from services.engine.state import Tables, changelog_topic
+from services.engine.work import Batch
+from tests.support.engine_stages import TOPICS, Count, Counted, Joined, JsonCodec, Said
+
+WAIT_SECONDS_MAX = 15.0
+_WAITS = ThreadPoolExecutor(2, "test-waits")
+
+ABORT, UNKNOWN, UNKNOWN_BUT_DONE, SLOW = "abort", "unknown", "unknown but done", "slow"
+
+
+class FaultyLog(MemoryLog):
+    """A memory log whose n-th transaction fails at the step it was told to.
+
+    `faults` maps (step, number of the transaction, from 1) to what happens there, once: the step is refused (ABORT), it
+    ends in doubt without or with effect (UNKNOWN, UNKNOWN_BUT_DONE), or it takes long (SLOW).
+    """
+
+    def __init__(self, faults: Mapping[tuple[str, int], str] | None = None, topics: Mapping[str, int] = TOPICS) -> None:
+        super().__init__(topics)
+        self.faults = dict(faults or {})
+        self.begun = 0
+        self.hook: Callable[[str, int], None] = lambda step, number: None
+        """Called on the worker's thread before each step, with the number of the transaction."""
+
+    def producer(self, transactional_id: str) -> TransactionalProducer:  # type: ignore[override]  # a wrapper
+        return FaultyProducer(self, super().producer(transactional_id))
+
+
+class FaultyProducer:
+    """Passes everything on, but for the faults of its log."""
+
+    def __init__(self, log: FaultyLog, inner: MemoryTransactionalProducer) -> None:
+        self._log = log
+        self._inner = inner
+        self._number = 0
+
+    def _step(self, name: str, call: Callable[[], None]) -> None:
+        self._log.hook(name, self._number)
+        match self._log.faults.pop((name, self._number), None):
+            case "abort":
+                raise AbortRequired(f"injected at {name}")
+            case "unknown":
+                raise CommitUnknown(f"injected at {name}")
+            case "unknown but done":
+                call()
+                raise CommitUnknown(f"injected after {name}")
+            case "slow":
+                time.sleep(0.05)
+        call()
+
+    def begin(self) -> None:
+        self._log.begun += 1
+        self._number = self._log.begun
+        self._step("begin", self._inner.begin)
+
+    def produce(self, records: Sequence[OutgoingRecord]) -> None:
+        self._step("produce", lambda: self._inner.produce(records))
+
+    def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
+        self._step("send_offsets", lambda: self._inner.send_offsets(offsets, metadata))
+
+    def commit(self) -> None:
+        self._step("commit", self._inner.commit)
+
+    def abort(self) -> None:
+        self._step("abort", self._inner.abort)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+# --- workers
+
+
+@dataclass
+class Worker:
+    """A running coordinator with the plainest possible agent."""
+
+    coordinator: Coordinator
+    metrics: Metrics
+    announced: list[set[tuple[str, int]]] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+    async def end(self) -> None:
+        """Stop it; raises what ended it, and fails when it hangs."""
+        await asyncio.wait_for(self.coordinator.stop(), WAIT_SECONDS_MAX)
+        assert self.task is not None
+        await asyncio.wait_for(self.task, WAIT_SECONDS_MAX)
+
+    async def failed(self) -> BaseException:
+        """Wait until it ends by itself; what ended it."""
+        assert self.task is not None
+        (done,) = await asyncio.wait_for(asyncio.gather(self.task, return_exceptions=True), WAIT_SECONDS_MAX)
+        assert isinstance(done, BaseException), "the worker ended without an error"
+        return done
+
+
+def start_worker(
+    log: MemoryLog, *services: HostedService, slot: int = 0, deliver: Callable[[Batch], None] = Batch.process
+) -> Worker:
+    """Start a worker on the running event loop."""
+    metrics = Metrics(version="test")
+    for service in services:
+        stage = service.stage
+        metrics.register(stage.name, inputs=service.inputs, outputs=service.outputs, causes=stage.suppress_causes)
+    announced: list[set[tuple[str, int]]] = []
+
+    async def hand_over(_service: str, _partition: int, batch: Batch) -> None:
+        deliver(batch)
+
+    async def note(assignment: set[tuple[str, int]]) -> None:
+        announced.append(assignment)
+
+    coordinator = Coordinator(
+        log=log,
+        services=services,
+        codec=JsonCodec(),
+        reference=ReferenceFeed(log, JsonCodec(), {}),
+        metrics=metrics,
+        transactional_id=f"worker.{slot}",
+        deliver=hand_over,
+        assignment_changed=note,
+    )
+    return Worker(coordinator, metrics, announced, asyncio.create_task(coordinator.run()))
+
+
+@contextlib.asynccontextmanager
+async def running(log: MemoryLog, *services: HostedService, slot: int = 0) -> AsyncIterator[Worker]:
+    """A worker for the time of a block; an error that ended it fails the test."""
+    worker = start_worker(log, *services, slot=slot)
+    try:
+        yield worker
+    finally:
+        await worker.end()
+
+
+async def until(log: MemoryLog, condition: Callable[[], bool], *workers: Worker) -> None:
+    """Wait until something holds of the log; looked at on every change of it. An ended worker is raised at once."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        with log.changed:
+            # A worker's own state changes without the log's: look again after a moment as well.
+            while not condition():
+                assert time.monotonic() < deadline, "the awaited condition did not come about"
+                assert not any(w.task is not None and w.task.done() for w in workers), "a worker has ended"
+                log.changed.wait(0.05)
+
+    await asyncio.get_running_loop().run_in_executor(_WAITS, wait)
+
+
+# --- oracles
+
+
+def committed(log: MemoryLog, topic: str) -> list[LogRecord]:
+    """Every committed record of a topic, by partition and offset."""
+    records: list[LogRecord] = []
+    for number in range(log.partitions(topic)):
+        with log.changed:
+            records += log.fetch(TopicPartition(topic, number), 0, 1_000_000)[0]
+    return records
+
+
+def count(log: MemoryLog, topic: str) -> int:
+    """How many records of a topic are committed."""
+    return len(committed(log, topic))
+
+
+def by_key(log: MemoryLog, topic: str) -> dict[bytes, list[LogRecord]]:
+    """The committed records of a topic, by key, each in order."""
+    found: defaultdict[bytes, list[LogRecord]] = defaultdict(list)
+    for record in committed(log, topic):
+        assert record.key is not None
+        found[record.key].append(record)
+    return dict(found)
+
+
+def rebuilt_state(log: MemoryLog, service: str, kinds: Iterable[type[Record]]) -> dict[type[Record], dict[str, Record]]:
+    """What a restore would come to, from the changelog of every partition."""
+    tables = Tables(kinds)
+    for record in committed(log, changelog_topic(service)):
+        assert record.key is not None
+        tables.restore(record.key, record.value)
+    return tables.rows
+
+
+def check_counting(log: MemoryLog) -> None:
+    """Every input led to exactly one output, in order of its key, and the state is what the input comes to."""
+    expected_state: dict[str, Record] = {}
+    outputs = by_key(log, "counted")
+    inputs = by_key(log, "said")
+    for key, records in inputs.items():
+        numbers = [msgspec.json.decode(record.value or b"", type=Said).number for record in records]
+        expected = [Counted(number=number, count=place) for place, number in enumerate(numbers, start=1)]
+        found = [msgspec.json.decode(record.value or b"", type=Counted) for record in outputs.get(key, [])]
+        assert found == expected, f"outputs of {key!r} are not exactly those of its input"
+        expected_state[key.decode()] = Count(count=len(numbers), total=sum(numbers))
+    assert outputs.keys() == inputs.keys()
+    assert rebuilt_state(log, "counting", [Count]) == {Count: expected_state}
+
+
+def check_joining(log: MemoryLog) -> None:
+    """Every key with two halves led to exactly one pair."""
+    outputs = by_key(log, "joined")
+    both = by_key(log, "left").keys() & by_key(log, "right").keys()
+    for key in both:
+        name = key.decode()
+        found = [msgspec.json.decode(record.value or b"", type=Joined) for record in outputs.get(key, [])]
+        assert found == [Joined(left=f"left {name}", right=f"right {name}")]
+    assert outputs.keys() == both
