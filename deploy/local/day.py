@@ -1,7 +1,7 @@
 """The sample day: its files, what of them is still to be sent, and what must come out.
 
-The day has two phases: the day itself, then what arrives late, reference data that was missing and confirmations that were
-waited for.
+The day has two phases: the day itself, then what arrives late: reference data that was missing, and confirmations
+that were waited for.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class SampleDay:
     def send_files(self, phase: Phase, say: Callable[[str], None]) -> None:
         """Send what is not in the log yet, in the order of the files.
 
-        Records are recognised by topic, key and value, and counted: a record that a file holds twice is sent twice. So a
-        run that was cut off while it sent is completed and nothing is sent again. Phases must be sent in their order.
+        Records are recognised by topic, key and value, and counted: a record that a file holds twice is sent twice.
+        So a run that was cut off while it sent is completed and nothing is sent again. Phases go in their order.
         """
         for name, records in self._events[phase.name].items():
             unsent = self._not_present(records)

@@ -1,8 +1,8 @@
 """When the pipeline has come to rest: nothing unread anywhere, and nothing new for a while.
 
-"Nothing unread" is asked service by service in the order of the pipeline, from what each group has committed: as nothing
-is sent meanwhile, a service that has nothing left gives the next one nothing more. "For a while" is for what is owed
-without a new record: work that waited for reference data is taken up at the next tick of about a second.
+"Nothing unread" is asked service by service in the order of the pipeline, from what each group has committed: as
+nothing is sent meanwhile, a service that has nothing left gives the next one nothing more. "For a while" is for what
+is owed without a new record: work that waited for reference data is taken up at the next tick of about a second.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def await_quiet(
 ) -> None:
     """Return when the pipeline is at rest. `services` are the names and inputs in pipeline order.
 
-    `check` is called twice a second and raises when waiting is in vain; `report` gets the counts as often. Raises Stalled
-    when there is work and none was done for two minutes.
+    `check` is called twice a second and raises when waiting is in vain; `report` gets the counts as often. Raises
+    Stalled when there is work and none was done for two minutes.
     """
     began = time.monotonic()
     while True:

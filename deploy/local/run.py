@@ -1,8 +1,8 @@
 """The whole service on this machine, on a real Kafka: `make run`.
 
-Starts a broker of its own on .local/run/kafka (or uses the cluster of KAFKA_BOOTSTRAP_SERVERS), creates the topics, loads
-reference data, sends the sample day, runs a worker, shows what came out of it, and stays until Ctrl-C. The next run goes
-on with the same data: what was sent is not sent again, what was instructed is not instructed again.
+Starts a broker of its own on .local/run/kafka (or uses the cluster of KAFKA_BOOTSTRAP_SERVERS), creates the topics,
+loads reference data, runs a worker, sends the sample day, shows what came out of it, and stays until Ctrl-C. The next
+run goes on with the same data: what was sent is not sent again, what was instructed is not instructed again.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class WorkerProcess:
         log_file.write_bytes(b"")
         command = [sys.executable, "-m", "services", "worker"]
         guarded = [sys.executable, "-I", "-S", str(_GUARD), str(STOP_GRACE_SECONDS), str(log_file), *command]
-        self._guard = subprocess.Popen(
+        self._guard = subprocess.Popen(  # noqa: S603  # our own command
             guarded, cwd=REPOSITORY, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
@@ -71,7 +71,7 @@ class WorkerProcess:
         while time.monotonic() < deadline:
             self.check()
             try:
-                with urllib.request.urlopen(f"{self.web_url}/readyz", timeout=2):
+                with urllib.request.urlopen(f"{self.web_url}/readyz", timeout=2):  # noqa: S310  # http only
                     return
             except (urllib.error.URLError, TimeoutError, ConnectionError):
                 time.sleep(0.2)

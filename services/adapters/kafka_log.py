@@ -34,6 +34,8 @@ SESSION_TIMEOUT_MS = 12_000
 TRANSACTION_TIMEOUT_MS = 10_000  # below the session timeout: a stuck transaction dies before its partitions move on
 MESSAGE_TIMEOUT_MS = 9_000  # librdkafka wants it below the transaction timeout
 REQUEST_TIMEOUT_SECONDS = 30.0
+_ATTEMPT_SECONDS = 10.0
+_RETRY_SECONDS = 0.2
 BUFFER_RECORDS_MAX = 500_000  # of the producer; a round is far smaller
 _RUN_RECORDS_MAX = 10_000
 _ANY_PARTITION = -1  # RD_KAFKA_PARTITION_UA: the key decides
@@ -119,14 +121,16 @@ class KafkaLog:
         if not wanted:
             return {}
         isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
-        futures = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_SECONDS)
-        try:
-            return {
-                TopicPartition(wire.topic.removeprefix(self._prefix), wire.partition): future.result().offset
-                for wire, future in futures.items()
-            }
-        except KafkaException as error:
-            raise LogError(f"end offsets could not be read: {_text(error)}") from error
+        deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
+        while True:
+            futures = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_ATTEMPT_SECONDS)
+            try:
+                return {self._named(wire): future.result().offset for wire, future in futures.items()}
+            except KafkaException as error:
+                # A broker that has just started answers with errors that pass: no leader yet, an older leader epoch.
+                if time.monotonic() > deadline:
+                    raise LogError(f"end offsets could not be read: {_text(error)}") from error
+                time.sleep(_RETRY_SECONDS)
 
     def close(self) -> None:
         """Release the tools' producer."""
@@ -142,6 +146,9 @@ class KafkaLog:
 
     def _wire(self, partition: TopicPartition) -> KafkaTopicPartition:
         return KafkaTopicPartition(self._prefix + partition.topic, partition.partition)
+
+    def _named(self, partition: KafkaTopicPartition) -> TopicPartition:
+        return TopicPartition(partition.topic.removeprefix(self._prefix), partition.partition)
 
 
 _PRODUCER_SETTINGS: dict[str, Any] = {
@@ -330,8 +337,8 @@ class KafkaTransactionalProducer:
         try:
             for start in range(0, len(records), _RUN_RECORDS_MAX):
                 self._await_room()
-                for topic, run in _runs(records[start : start + _RUN_RECORDS_MAX]):
-                    self._produce_run(self._prefix + topic, run)
+                for run in _runs(records[start : start + _RUN_RECORDS_MAX]):
+                    self._produce_run(run)
         except KafkaException as error:
             raise _remedy(error) from error
 
@@ -343,18 +350,16 @@ class KafkaTransactionalProducer:
             if time.monotonic() > deadline:
                 raise CommitUnknown(f"the send buffer stayed full for {REQUEST_TIMEOUT_SECONDS:.0f} s")
 
-    def _produce_run(self, topic: str, run: list[OutgoingRecord]) -> None:
+    def _produce_run(self, run: list[OutgoingRecord]) -> None:
+        topic = self._prefix + run[0].topic
+        partition = _ANY_PARTITION if run[0].partition is None else run[0].partition
         if run[0].headers:  # librdkafka's batch call takes no headers
             for record in run:
-                partition = _ANY_PARTITION if record.partition is None else record.partition
                 self._producer.produce(topic, record.value, record.key, partition=partition, headers=[*record.headers])
             return
-        rows: list[dict[str, Any]]
-        if run[0].partition is None:
-            rows = [{"key": record.key, "value": record.value} for record in run]
-        else:
-            rows = [{"key": record.key, "value": record.value, "partition": record.partition} for record in run]
-        if self._producer.produce_batch(topic, rows) != len(rows):
+        # The partition is given once for the call: one given per row is not looked at by the client.
+        rows: list[dict[str, Any]] = [{"key": record.key, "value": record.value} for record in run]
+        if self._producer.produce_batch(topic, rows, partition=partition) != len(rows):
             cause = next(str(row["_error"]) for row in rows if "_error" in row)
             raise AbortRequired(f"a record for {topic} was refused: {cause}")
 
@@ -384,21 +389,21 @@ class KafkaTransactionalProducer:
             raise _remedy(error) from error
 
 
-def _runs(records: Sequence[OutgoingRecord]) -> list[tuple[str, list[OutgoingRecord]]]:
-    """Group by topic and kind of call.
+def _runs(records: Sequence[OutgoingRecord]) -> Iterable[list[OutgoingRecord]]:
+    """Group by topic, kind of call and named partition.
 
-    The order within a topic and kind stays, which is the order of every partition: a topic's records either all name
-    their partition (changelogs), all have headers (dead letters), or neither.
+    The order within a run stays, which is the order of every partition: a topic's records either all name their
+    partition (changelogs), all have headers (dead letters), or neither.
     """
-    runs: dict[tuple[str, bool, bool], list[OutgoingRecord]] = {}
+    runs: dict[tuple[str, bool, int | None], list[OutgoingRecord]] = {}
     for record in records:
-        key = (record.topic, bool(record.headers), record.partition is None)
+        key = (record.topic, bool(record.headers), record.partition)
         run = runs.get(key)
         if run is None:
             runs[key] = [record]
         else:
             run.append(record)
-    return [(key[0], run) for key, run in runs.items()]
+    return runs.values()
 
 
 def _remedy(error: KafkaException) -> LogError:

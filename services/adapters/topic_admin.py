@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigEntry, ConfigResource, ConfigSource
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource
 from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from services.engine.log import LogError, TopicPartition
@@ -56,14 +57,14 @@ class TopicChange(NamedTuple):
 
 
 def compare(topic: TopicSpecification, existing: ExistingTopic | None) -> TopicChange:
-    """What brings the topic to what is declared; a differing number of partitions is refused and nothing else looked at."""
+    """What brings the topic to what is declared; where the number of partitions differs, nothing else is looked at."""
     if existing is None:
         return TopicChange(topic.name, Action.CREATE, f"{topic.config.partitions} partitions")
     if existing.partitions != topic.config.partitions:
         return TopicChange(
             topic.name,
             Action.REFUSE,
-            f"has {existing.partitions} partitions, {topic.config.partitions} are declared: keys would change partition; "
+            f"has {existing.partitions} partitions, {topic.config.partitions} are declared: keys would move; "
             "set the declared number back, or stop all workers, empty and delete the topics that are joined with it "
             "and apply again",
         )
@@ -169,10 +170,11 @@ class TopicAdmin:
         self._await_leaders(topics)
 
     def _await_leaders(self, topics: list[TopicSpecification]) -> None:
-        """Return when every partition of new topics can be read: for a moment after their creation no leader answers."""
+        """Return when every partition of new topics can be read: for a moment after creation no leader answers."""
         deadline = time.monotonic() + REQUEST_SECONDS_MAX
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         partitions = {
-            KafkaTopicPartition(self._prefix + topic.name, number): OffsetSpec.latest()
+            KafkaTopicPartition(self._prefix + topic.name, number): latest
             for topic in topics
             for number in range(topic.config.partitions)
         }

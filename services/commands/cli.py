@@ -113,7 +113,7 @@ def make_app() -> typer.Typer:
     return app
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  # a callback of typer
     if wanted:
         print(f"posttrade {version('posttrade')}")
         raise typer.Exit
@@ -121,6 +121,7 @@ def _show_version(wanted: bool) -> None:
 
 def _posttrade(
     context: typer.Context,
+    *,
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
@@ -130,8 +131,8 @@ def _posttrade(
     The cluster is named by KAFKA_BOOTSTRAP_SERVERS (host:port, comma-separated); every other setting has a default. All
     settings are variables KAFKA_… and POSTTRADE_…, described in services/settings.py.
 
-    A first look on your own cluster: posttrade topics apply; posttrade reference load deploy/reference; posttrade worker;
-    posttrade send executions FILE; posttrade summary. `make run` does all of it on a cluster of its own.
+    A first look on your own cluster: posttrade topics apply; posttrade reference load deploy/reference; posttrade
+    worker; posttrade send executions FILE; posttrade summary. `make run` does all of it on a cluster of its own.
 
     Exit codes: 0 done, 1 trouble, 2 wrong arguments or settings, 3 the worker's slot was taken over.
     """

@@ -74,7 +74,7 @@ class Cluster:
 
     @contextmanager
     def log(self) -> Iterator[Log]:
-        """The log, for as long as the command needs it. Raises LogError within seconds when the cluster is not there."""
+        """The log, for as long as the command needs it. Raises LogError within seconds when no cluster answers."""
         log = make_log(self.settings, client_settings=client_settings(self.settings))
         self.admin().reach()
         try:

@@ -21,7 +21,8 @@ def _of_input(event: Record) -> str | None:
         case ev.CapturedTrade():  # an execution too, so it must be asked for first
             return None
         case ev.Execution():
-            return f"{event.execution_type.value} {event.execution_id} of {event.sender}: {_fill(event)}{_reference(event)}"
+            kind = event.execution_type.value
+            return f"{kind} {event.execution_id} of {event.sender}: {_fill(event)}{_reference(event)}"
         case ev.AllocationInstruction():
             shares = ", ".join(f"{share.account} {number(share.quantity)}" for share in event.allocations)
             return (
@@ -30,9 +31,9 @@ def _of_input(event: Record) -> str | None:
             )
         case ev.CounterpartyConfirmation():
             return (
-                f"{event.sender} confirms {event.confirmation_id}: {event.side.value} {number(event.quantity)} {event.isin} "
-                f"at {number(event.price)}, net {number(event.net_amount)} {event.currency}, account {event.account}, "
-                f"settles {event.settlement_date}"
+                f"{event.sender} confirms {event.confirmation_id}: {event.side.value} {number(event.quantity)} "
+                f"{event.isin} at {number(event.price)}, net {number(event.net_amount)} {event.currency}, "
+                f"account {event.account}, settles {event.settlement_date}"
             )
         case ev.IgnoredMessage():
             return f"nothing to book: {event.cause}"
@@ -45,7 +46,8 @@ def _of_trade(event: Record) -> str | None:
             charges = sum((charge.amount for charge in event.charges), Decimal(0))
             return (
                 f"{event.trade_id} v{event.version}: gross {number(event.gross_amount)}, charges {number(charges)}, "
-                f"net {number(event.net_amount)} {event.currency}, settles {event.settlement_date} in {event.settlement_market}"
+                f"net {number(event.net_amount)} {event.currency}, "
+                f"settles {event.settlement_date} in {event.settlement_market}"
             )
         case ev.CapturedTrade():
             return f"{event.trade_id} v{event.version} {event.execution_type.value}: {_fill(event)}"
@@ -68,8 +70,9 @@ def _of_trade(event: Record) -> str | None:
 
 def _fill(event: ev.Execution) -> str:
     return (
-        f"{event.side.value} {number(event.quantity)} {event.security_id} at {number(event.price)}{_unit(event.price_type)} "
-        f"{event.currency} for {event.account}, order {event.order_id}, {number(event.leaves_quantity)} left"
+        f"{event.side.value} {number(event.quantity)} {event.security_id} "
+        f"at {number(event.price)}{_unit(event.price_type)} {event.currency} for {event.account}, "
+        f"order {event.order_id}, {number(event.leaves_quantity)} left"
     )
 
 
@@ -84,8 +87,8 @@ def _unit(price_type: PriceType) -> str:
 def _instruction(event: ev.SettlementInstruction) -> str:
     cash = f" against {number(event.amount)} {event.currency}" if event.payment is Payment.AGAINST_PAYMENT else " free"
     return (
-        f"{event.instruction_id} {event.movement.value} {number(event.quantity)} {event.isin}{cash} for {event.account} "
-        f"with {event.counterparty} at {event.own_chain.depository_bic} on {event.settlement_date}"
+        f"{event.instruction_id} {event.movement.value} {number(event.quantity)} {event.isin}{cash} "
+        f"for {event.account} with {event.counterparty} at {event.own_chain.depository_bic} on {event.settlement_date}"
     )
 
 

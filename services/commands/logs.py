@@ -50,7 +50,7 @@ def configure(level: str) -> None:
     if not debug:  # Faust warns at each assignment about tables, of which there are none here
         logging.getLogger("faust.tables.recovery").setLevel(logging.ERROR)
     logging.getLogger("posttrade").setLevel(level.upper())
-    logging.captureWarnings(True)
+    logging.captureWarnings(capture=True)
 
 
 def _without_traceback(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

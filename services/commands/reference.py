@@ -31,7 +31,8 @@ def load(
 ) -> None:
     """Load every CSV file of a folder; a row replaces the row under the same key, no row is removed.
 
-    All files are checked first. When one row is wrong nothing is loaded, and each fault is one line: file, line, column.
+    All files are checked first. When one row is wrong nothing is loaded, and each fault is one line: file, line,
+    column.
     """
     cluster: Cluster = context.obj
     records = read_directory(directory)

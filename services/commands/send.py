@@ -1,4 +1,4 @@
-"""`posttrade send`: put executions, FIX messages, allocations or confirmations into the topics the outside writes to."""
+"""`posttrade send`: executions, FIX messages, allocations or confirmations, as the outside would write them."""
 
 from __future__ import annotations
 

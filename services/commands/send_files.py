@@ -1,7 +1,7 @@
 """What `posttrade send` reads: files of events or FIX messages, checked to the last line before anything is sent.
 
-A line of a JSON file is one event, as `posttrade tail --json` shows its value; numbers may be text or JSON numbers. A line
-with `$key` is a record as it is: `{"$key": "O1", "$base64": "wwE="}` or `{"$key": "O1", "$value": null}`.
+A line of a JSON file is one event, as `posttrade tail --json` shows its value; numbers may be text or JSON numbers.
+A line with `$key` is a record as it is: `{"$key": "O1", "$base64": "wwE="}` or `{"$key": "O1", "$value": null}`.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def read_events(name: str, data: bytes, kind: EventFile, codec: FormatCodec) -> 
 
 
 def read_fix(data: bytes) -> Iterator[OutgoingRecord]:
-    """Every message as a record, keyed by its OrderID where one is to be found; what is no message is sent all the same,
-    so that it shows up among the dead letters as it would from a session.
+    """Every message as a record, keyed by its OrderID where one is to be found.
+
+    What is no message is sent all the same, so that it shows up among the dead letters as it would from a session.
     """
     for raw in fix.split_messages(data):
         order_id = fix.order_id(raw)
@@ -111,7 +112,7 @@ def _raw_value(plain: dict[str, Any]) -> bytes | None:
 
 
 def _unknown_fields(plain: dict[str, Any], record_type: type[Record]) -> Iterator[str]:
-    """Names that the record has no field for, lists of records looked into: a misspelt optional field must not vanish."""
+    """Names that the record has no field for, in lists too: a misspelt optional field must not vanish."""
     yield from plain.keys() - set(record_type.__struct_fields__)
     for name, hint in get_type_hints(record_type).items():
         inner = next(

@@ -56,7 +56,7 @@ def text_or_bytes(data: bytes | None) -> Any:
 
 
 def json_value(record: LogRecord, topic: TopicSpecification, codec: TopicCodec) -> Any:
-    """The value as JSON: events by their fields, FIX and XML as text, state as it is stored, anything else as base64."""
+    """The value as JSON: events by their fields, FIX and XML as text, state as it is stored, all else as base64."""
     value = record.value
     if value is None:
         return None

@@ -214,6 +214,7 @@ def _seconds(milliseconds: int) -> str:
 
 def summary_command(
     context: typer.Context,
+    *,
     as_json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count what came in and what became of it, from the topics themselves."""

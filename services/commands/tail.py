@@ -20,6 +20,7 @@ _POLL_SECONDS = 0.25
 def tail(
     context: typer.Context,
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.", show_default=False)],
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Begin with the oldest record.")] = False,
     until_idle: Annotated[

@@ -29,6 +29,7 @@ def trade(
             show_default=False,
         ),
     ],
+    *,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line, as `tail --json` does.")
     ] = False,

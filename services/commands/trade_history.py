@@ -1,8 +1,8 @@
 """Everything that happened to one trade, found by any of its ids: a pure function over decoded records.
 
-Two steps. First the id is resolved to what it stands for: trades (fills), orders, allocations, confirmations. Then every
-record that belongs to these is gathered. An allocation or an instruction stands for its own share alone, with the fills
-behind it; a trade, an order or a report for everything that was made of it.
+Two steps. First the id is resolved to what it stands for: trades (fills), orders, allocations, confirmations. Then
+every record that belongs to these is gathered. An allocation or an instruction stands for its own share alone, with the
+fills behind it; a trade, an order or a report for everything that was made of it.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def _name(index: _Index, focus: _Focus) -> None:
 
 
 def _candidates(index: _Index, focus: _Focus) -> set[str]:
-    """Allocations that a confirmation without a match may mean: those it quotes, else the unconfirmed of its match key."""
+    """Allocations that an unmatched confirmation may mean: those it quotes, else the unconfirmed of its match key."""
     found: set[str] = set()
     confirmed = {trade.allocation_id for trade in index.confirmed}
     for event in index.events:
@@ -237,8 +237,9 @@ def _candidates(index: _Index, focus: _Focus) -> set[str]:
 
 
 def _confirms(index: _Index, focus: _Focus, event: ev.CounterpartyConfirmation) -> bool:
-    """Whether a confirmation is about one of the allocations: by the match that was made, else by what it quotes, else by
-    the match key, as long as it was not matched with another.
+    """Whether a confirmation is about one of the allocations.
+
+    By the match that was made, else by what it quotes, else by the match key.
     """
     matched = index.confirmed_as.get((event.sender, event.confirmation_id))
     if matched is not None:

@@ -89,12 +89,13 @@ def _service_names(services: str | None) -> tuple[str, ...]:
     for name in names:
         if name not in SERVICE_NAMES:
             raise BadRequest(
-                f"service {name or '(empty)'} is unknown.{nearest(name, SERVICE_NAMES)} Known are: {', '.join(SERVICE_NAMES)}"
+                f"service {name or '(empty)'} is unknown.{nearest(name, SERVICE_NAMES)} "
+                f"Known are: {', '.join(SERVICE_NAMES)}"
             )
     return names
 
 
-class Worker(faust.Worker):  # type: ignore[misc]  # Faust's classes are untyped
+class Worker(faust.Worker):
     """A Faust worker that prints nothing, and whose every stop has an end."""
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:

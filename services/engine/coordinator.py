@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import structlog
 
 from services.engine.codec import TopicCodec
-from services.engine.log import GroupMetadata, Log, LogRecord, TopicPartition
+from services.engine.log import GroupMetadata, Log, LogError, LogRecord, TopicPartition
 from services.engine.member import HostedService, Member, Polled, Rebalance
 from services.engine.metrics import Metrics
 from services.engine.recovery import RestoreCancelled, restore_tables, start_offsets
@@ -87,7 +87,10 @@ class Coordinator:
         self._services = tuple(services)
         self._members: list[Member] = []
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
-        self._threads = ThreadPoolExecutor(4, "engine")
+        # A restore may wait long for a dead worker's transaction, and one that was overtaken ends a little after the next
+        # has begun: room for two of each service, so that none waits behind another's.
+        self._threads = ThreadPoolExecutor(2 * len(services) + 2, "engine")
+        self._commit_thread = ThreadPoolExecutor(1, "commit")  # of its own: no commit waits behind a restore
         self._transactions: Transactions | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -136,6 +139,7 @@ class Coordinator:
             self._inbox.put_nowait(error)
 
     async def _shut_down(self) -> None:
+        self._stopping = True  # also after an error: it is what cancels restores
         for member in self._members:
             member.stopping = True
         self._reference.stop()
@@ -148,8 +152,9 @@ class Coordinator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._transactions is not None:
-            await self._on_thread(self._transactions.close)
+            await asyncio.get_running_loop().run_in_executor(self._commit_thread, self._transactions.close)
         self._threads.shutdown(wait=False)
+        self._commit_thread.shutdown(wait=False)
 
     def _release_waiting(self) -> None:
         """Let polling threads go whose batches or rebalances nobody will look at any more."""
@@ -157,7 +162,7 @@ class Coordinator:
             item = self._inbox.get_nowait()
             if isinstance(item, Polled):
                 item.done.set()
-            elif isinstance(item, Rebalance):
+            elif isinstance(item, Rebalance) and not item.done.done():
                 item.done.set_result(None)
 
     async def _on_thread(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -168,6 +173,14 @@ class Coordinator:
     async def _turn(self) -> None:
         items = await self._gather()
         self.turned_at = time.monotonic()
+        try:
+            await self._handle(items)
+        except BaseException:
+            for item in items:  # polling threads may wait for an answer: `_release_waiting` gives it
+                self._inbox.put_nowait(item)
+            raise
+
+    async def _handle(self, items: Sequence[Any]) -> None:
         polled: list[Polled] = []
         for item in items:
             if isinstance(item, Exception):
@@ -340,7 +353,9 @@ class Coordinator:
         records = [record for work in works if work.batch.result for record in work.batch.result.records]
         groups = _group_offsets(works)
         try:
-            await self._on_thread(self._transactions.commit, records, groups)
+            await asyncio.get_running_loop().run_in_executor(
+                self._commit_thread, self._transactions.commit, records, groups
+            )
         except NotCommitted as error:
             self._metrics.transactions.labels("aborted").inc()
             log_event.warning("transaction aborted, its input will be processed again", cause=str(error))
@@ -398,7 +413,11 @@ class Coordinator:
                 if member.consumer is None:
                     continue
                 owned = member.partitions_of(member.tables)
-                ends = await self._on_thread(lambda parts: self._log.end_offsets(parts, committed_only=True), owned)
+                try:
+                    ends = await self._on_thread(lambda parts: self._log.end_offsets(parts, committed_only=True), owned)
+                except LogError as error:  # a measurement that fails must not end the work it measures
+                    log_event.warning("lag could not be measured", service=member.stage.name, cause=str(error))
+                    continue
                 positions = member.consumer.positions()
                 lag = dict.fromkeys(member.inputs, 0)
                 for partition, end in ends.items():

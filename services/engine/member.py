@@ -69,7 +69,8 @@ class Polled:
 class Member:
     """A service in its group.
 
-    Owned by the coordinator; only `_poll_once`, `_seek` and the listener run on the polling thread.
+    Owned by the coordinator; only `_join`, `_poll_once`, `_seek`, `_close` and the listener run on the
+    polling thread.
     """
 
     def __init__(self, service: HostedService, log: Log, post: Callable[[Any], None]) -> None:
@@ -136,6 +137,15 @@ class Member:
         polled = Polled(self, records, self.consumer.metadata(), reading) if records else None
         return polled, reading != self.reading
 
+    def _join(self) -> None:
+        """On the polling thread, as `_close` is: a worker that stops while it joins must not stay in the group."""
+        if not self.stopping:
+            self.consumer = self._log.consumer(self.group, self.inputs, self)
+
+    def _close(self) -> None:
+        if self.consumer is not None:
+            self.consumer.close()
+
     def _seek(self, offsets: dict[TopicPartition, int]) -> None:
         assert self.consumer is not None
         self.reading += 1
@@ -149,7 +159,7 @@ class Member:
 
     async def poll_forever(self, poll_seconds: float) -> None:
         """Join the group, then poll. One batch is fetched while the one before is made durable, never more."""
-        self.consumer = await self.on_thread(self._log.consumer, self.group, self.inputs, self)
+        await self.on_thread(self._join)
         before: Polled | None = None
         while not self.stopping:
             polled, interrupted = await self.on_thread(self._poll_once, poll_seconds)
@@ -218,6 +228,5 @@ class Member:
     async def leave(self) -> None:
         """Leave the group, on the polling thread, after the last round."""
         self.stopping = True
-        if self.consumer is not None:
-            await self.on_thread(self.consumer.close)
+        await self.on_thread(self._close)
         self._thread.shutdown(wait=False)

@@ -63,7 +63,8 @@ class Installation:
         environment = self.environment | {"POSTTRADE_WEB_PORT": str(free_port())}
         log_file = self.directory / f"worker-{len(self.workers)}.log"
         with log_file.open("w") as log:
-            worker = subprocess.Popen([sys.executable, "-m", "services", "worker"], env=environment, stderr=log, text=True)
+            command = [sys.executable, "-m", "services", "worker"]
+            worker = subprocess.Popen(command, env=environment, stderr=log, text=True)
         self.workers.append(worker)
         self._await_log(worker, log_file, "state restored", times=5)
         return worker

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from services.adapters.kafka_log import KafkaLog
-from services.engine.log import AbortRequired, CommitUnknown, Fenced, Log, LogError, OutgoingRecord, TopicPartition
+from services.engine.log import (
+    AbortRequired,
+    CommitUnknown,
+    Fenced,
+    Log,
+    LogError,
+    LogRecord,
+    OutgoingRecord,
+    TopicPartition,
+)
 from tests.contract.logs import committed_values, join, log, poll_count, poll_until, send
 
 __all__ = ["log"]
@@ -74,6 +83,34 @@ def test_outputs_and_offsets_become_visible_together(log: Log) -> None:
     assert committed_values(log, "out") == [b"A"]
     assert consumer.committed([partition]) == {partition: 1}
     consumer.close()
+    producer.close()
+
+
+def test_a_named_partition_wins_over_the_key(log: Log) -> None:
+    """A changelog row lies in its service's partition, whatever its key hashes to, or a restore misses it."""
+    producer = log.producer("p")
+    producer.begin()
+    producer.produce([OutgoingRecord("in", b"same key", b"%d" % number, (), number % 4) for number in range(40)])
+    producer.produce(
+        [OutgoingRecord("in", b"same key", b"with headers", (("h", b"1"),), number) for number in range(4)]
+    )
+    producer.produce([OutgoingRecord("in", b"same key", None, (), 1)])
+    producer.commit()
+    reader = log.reader({TopicPartition("in", number): 0 for number in range(4)})
+
+    records: list[LogRecord] = []
+    while not reader.at_end():
+        records += reader.poll(100, 0.2)
+
+    numbers = [int(record.value) for record in records if record.value and record.value.isdigit()]
+    assert sorted(numbers) == list(range(40))
+    for record in records:
+        if record.value is None:
+            assert record.partition == 1, "a tombstone too"
+        elif record.value.isdigit():
+            assert record.partition == int(record.value) % 4
+    assert sorted(r.partition for r in records if r.value == b"with headers") == [0, 1, 2, 3]
+    reader.close()
     producer.close()
 
 

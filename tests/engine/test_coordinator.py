@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 
-import msgspec
 import pytest
 
 from services.adapters.memory_log import MemoryLog
@@ -28,7 +27,7 @@ from tests.engine.harness import (
     start_worker,
     until,
 )
-from tests.support.engine_stages import TOPICS, CountingStage, JoiningStage, counting, half, joining, said
+from tests.support.engine_stages import TOPICS, CountingStage, counting, half, joining, said
 
 KEYS = [f"key-{number}" for number in range(6)]
 
@@ -206,13 +205,15 @@ class _DuePanics(CountingStage):
         raise RuntimeError("due work failed")
 
 
-async def test_an_error_without_a_record_to_blame_ends_the_worker_and_commits_nothing() -> None:
-    """`on_time` has no input that could be put aside."""
+async def test_an_error_without_a_record_to_blame_ends_the_worker() -> None:
+    """`on_time` has no input that could be put aside; what was not committed is still there for the next worker."""
     log = FaultyLog()
     say(log, 0, 10)
     error = await start_worker(log, HostedService(_DuePanics(), ("said",), ("counted",))).failed()
     assert str(error) == "due work failed"
-    assert count(log, "counted") == 0
+    async with running(log, counting(), slot=1) as other:
+        await until(log, lambda: count(log, "counted") >= 10, other)
+    check_counting(log)
 
 
 async def test_a_fatal_error_does_not_wait_for_a_rebalance_that_nobody_answers() -> None:
@@ -297,5 +298,29 @@ async def test_each_assignment_is_announced_once_its_state_is_there() -> None:
     async with running(log, counting(), joining()) as worker:
         await until(log, lambda: worker.coordinator.ready, worker)
         assert worker.announced[-1] == {(name, number) for name in ("counting", "joining") for number in range(4)}
-    assert JoiningStage.name in str(worker.announced)
-    assert msgspec.json.decode(b"1") == 1
+
+
+async def test_a_commit_does_not_wait_for_the_restores_of_other_services() -> None:
+    """Restores may wait long for a dead worker's transaction; those that are ready must go on meanwhile."""
+    names = [f"held-{number}" for number in range(5)]
+    topics = dict(TOPICS) | {f"state.{name}": 4 for name in names}
+    log = FaultyLog(topics=topics)
+    dead = log.producer("dead")
+    dead.begin()
+    dead.produce([OutgoingRecord(f"state.{name}", b"Count/a", b"{}", (), 0) for name in names])
+    async with running(log, counting()) as worker:
+        await until(log, lambda: worker.coordinator.ready, worker)
+        async with running(log, *(_named(name) for name in names), counting(), slot=1) as both:
+            for number in range(100):
+                log.send([said(f"key-{number}", number)])
+            await until(log, lambda: count(log, "counted") >= 100, worker, both)
+            assert not both.coordinator.ready
+            dead.abort()
+            await until(log, lambda: both.coordinator.ready, worker, both)
+    check_counting(log)
+
+
+def _named(name: str) -> HostedService:
+    stage = CountingStage()
+    stage.name = name
+    return HostedService(stage, ("left",), ("counted",))

@@ -1,7 +1,7 @@
 """A day of a handful of trades with one trouble of each kind, in the layout of deploy/sample_day/data.
 
-Small enough to be checked by hand: seven reports (one repeated), two records that cannot be read, one instrument that is
-never known and one that comes late, one block divided among two accounts, two confirmations that come late.
+Small enough to be checked by hand: seven reports (one repeated), two records that cannot be read, one instrument that
+is never known and one that comes late, one block divided among two accounts, two confirmations that come late.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ _INSTRUMENT = "{isin},Share {isin},EQUITY,DE,EUR,DE,1\n"
 _FILES = {
     "instruments.csv": _INSTRUMENTS + _INSTRUMENT.format(isin=samples.ISIN),
     "parties.csv": "bic,lei,name\nDEUTDEFFXXX,7LTWFZYICNSX8D621K86,Deutsche Bank\n",
-    "accounts.csv": "account,name,allocation_policy\nFUND-A,Fund A,SINGLE\nFUND-B,Fund B,SINGLE\nBLOCK,Manager,EXPLICIT\n",
+    "accounts.csv": (
+        "account,name,allocation_policy\nFUND-A,Fund A,SINGLE\nFUND-B,Fund B,SINGLE\nBLOCK,Manager,EXPLICIT\n"
+    ),
     "standing-settlement-instructions.csv": (
         "owner,settlement_market,depository_bic,participant_bic,safekeeping_account\n"
         "DEUTDEFFXXX,DE,DAKVDEFFXXX,DEUTDEFFXXX,CP-SAFE\n"

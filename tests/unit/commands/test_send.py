@@ -1,4 +1,4 @@
-"""Sending: everything is checked before anything is sent, and what is sent is byte for byte what the outside would send."""
+"""Sending: everything is checked before anything is sent, and what is sent is what the outside would send."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from services.adapters import fix
 from services.adapters.avro_codec import to_json
-from services.commands import send as send_module
 from services.commands.scan import read_all
+from services.commands.send import send_records
 from services.engine.log import OutgoingRecord
 from tests import samples
 from tests.unit.commands.support import MemoryCluster, run
@@ -129,10 +129,10 @@ def test_an_empty_file_sends_nothing_and_says_so() -> None:
 def test_the_rate_spreads_records_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """100 a second means that the last of 50 records goes out half a second after the first."""
     now = [0.0]
-    monkeypatch.setattr(send_module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(send_module.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr("services.commands.send.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("services.commands.send.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     cluster = MemoryCluster()
     records = [OutgoingRecord(EXECUTIONS, b"O1", str(number).encode()) for number in range(50)]
-    send_module.send_records(cluster.memory, records, rate=100)
+    send_records(cluster.memory, records, rate=100)
     assert now[0] == pytest.approx(0.4, abs=0.11)
     assert [record.value for record in read_all(cluster.memory, [EXECUTIONS])] == [record.value for record in records]
