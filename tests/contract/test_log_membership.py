@@ -1,0 +1,70 @@
+"""What exactly-once rests on beyond a plain transaction: who may commit for a group, and what a new owner waits for."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from services.engine.log import AbortRequired, Log, OutgoingRecord, TopicPartition
+from tests.contract.logs import committed_values, join, log, poll_count, poll_until, send
+
+__all__ = ["log"]
+
+PARTITION = TopicPartition("single", 0)
+
+
+def test_who_is_no_member_cannot_move_the_offsets_of_a_group(log: Log) -> None:
+    """A worker that was thrown out holds no generation at all, and Kafka lets that pass: it must be refused here."""
+    send(log, "single", "a")
+    owner, _ = join(log, "g", "single")
+    poll_count(owner, 1)
+    outsider, _ = join(log, "g", "single")  # not polled: subscribed, but not in the group yet
+    producer = log.producer("p")
+
+    producer.begin()
+    producer.produce([OutgoingRecord("out", b"k", b"zombie")])
+    with pytest.raises(AbortRequired):
+        producer.send_offsets({PARTITION: 1}, outsider.metadata())
+    producer.abort()
+
+    assert owner.committed([PARTITION]) == {PARTITION: None}
+    assert committed_values(log, "out") == []
+    for client in (producer, outsider, owner):
+        client.close()
+
+
+def test_committed_offsets_wait_for_a_pending_transaction(log: Log) -> None:
+    """A new owner that read the offset before its predecessor's commit arrived would process everything again."""
+    send(log, "single", "a", "b")
+    owner, _ = join(log, "g", "single")
+    poll_count(owner, 2)
+    producer = log.producer("p")
+    producer.begin()
+    producer.send_offsets({PARTITION: 2}, owner.metadata())
+    found: list[int | None] = []
+    reader = threading.Thread(target=lambda: found.append(owner.committed([PARTITION])[PARTITION]))
+
+    reader.start()
+    reader.join(1.0)
+    assert found == [], "the offset was read although a transaction holds it"
+    producer.commit()
+    reader.join(30)
+
+    assert found == [2]
+    producer.close()
+    owner.close()
+
+
+def test_positions_follow_a_seek(log: Log) -> None:
+    """Lag after an abort would be 0 while everything is still to be done."""
+    send(log, "single", "a", "b", "c")
+    consumer, _ = join(log, "g", "single")
+    poll_count(consumer, 3)
+    poll_until(lambda: consumer.positions().get(PARTITION) == 3, consumer)
+
+    consumer.seek({PARTITION: 1})
+
+    assert consumer.positions() == {PARTITION: 1}
+    assert [record.value for record in poll_count(consumer, 2)] == [b"b", b"c"]
+    consumer.close()
