@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """POSTTRADE_REPLICATION_FACTOR: of topics made by `topics apply`; -1: the cluster's default."""
 
     def kafka_client(self) -> dict[str, str]:
-        """Settings of every Kafka client besides the address. Reads the password file; its content goes nowhere else."""
+        """Settings of every Kafka client besides the address. Reads the password file, and gives it to nobody else."""
         client: dict[str, str] = {"security.protocol": self.security_protocol}
         if self.security_protocol.startswith("SASL"):
             client |= {"sasl.mechanism": self.sasl_mechanism, "sasl.username": self.sasl_username}

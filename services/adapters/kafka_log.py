@@ -6,7 +6,7 @@ Low-level errors are translated here and nowhere else, into the remedies of `ser
 from __future__ import annotations
 
 import contextlib
-import logging
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,6 +15,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, IsolationLevel, KafkaError
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported without a mark
 
+from services.adapters.kafka_reader import LOGGER, KafkaReader, end_of_partition, error_text, to_record
 from services.engine.log import (
     AbortRequired,
     CommitUnknown,
@@ -26,9 +27,6 @@ from services.engine.log import (
     RebalanceListener,
     TopicPartition,
 )
-
-_LOGGER = logging.getLogger("librdkafka")
-"""librdkafka's own lines go through Python's logging, so that the worker's log has one format and one level."""
 
 SESSION_TIMEOUT_MS = 12_000
 TRANSACTION_TIMEOUT_MS = 10_000  # below the session timeout: a stuck transaction dies before its partitions move on
@@ -78,7 +76,7 @@ class KafkaLog:
     def send(self, records: Iterable[OutgoingRecord]) -> None:
         """Write with an idempotent producer and wait for every acknowledgement."""
         if self._tools is None:
-            self._tools = Producer(self._base | _PRODUCER_SETTINGS | {"enable.idempotence": True}, logger=_LOGGER)
+            self._tools = Producer(self._base | _PRODUCER_SETTINGS | {"enable.idempotence": True}, logger=LOGGER)
         errors: list[KafkaError] = []
 
         def delivered(error: KafkaError | None, _message: Message[Any, Any]) -> None:
@@ -108,7 +106,7 @@ class KafkaLog:
         try:
             metadata = self._admin.list_topics(self._prefix + topic, timeout=REQUEST_TIMEOUT_SECONDS)
         except KafkaException as error:
-            raise LogError(f"the cluster did not answer: {_text(error)}") from error
+            raise LogError(f"the cluster did not answer: {error_text(error)}") from error
         found = metadata.topics.get(self._prefix + topic)
         if found is None or found.error is not None:
             raise LogError(f"topic {self._prefix + topic} does not exist; run: posttrade topics apply")
@@ -129,7 +127,7 @@ class KafkaLog:
             except KafkaException as error:
                 # A broker that has just started answers with errors that pass: no leader yet, an older leader epoch.
                 if time.monotonic() > deadline:
-                    raise LogError(f"end offsets could not be read: {_text(error)}") from error
+                    raise LogError(f"end offsets could not be read: {error_text(error)}") from error
                 time.sleep(_RETRY_SECONDS)
 
     def close(self) -> None:
@@ -141,7 +139,7 @@ class KafkaLog:
     @property
     def _admin(self) -> AdminClient:
         if self._admin_client is None:
-            self._admin_client = AdminClient(self._base, logger=_LOGGER)
+            self._admin_client = AdminClient(self._base, logger=LOGGER)
         return self._admin_client
 
     def _wire(self, partition: TopicPartition) -> KafkaTopicPartition:
@@ -188,7 +186,7 @@ class KafkaGroupConsumer:
                 "queued.max.messages.kbytes": FETCH_QUEUE_KIB_MAX,
                 "fetch.message.max.bytes": 4_194_304,
             },
-            logger=_LOGGER,
+            logger=LOGGER,
         )
         self._consumer.subscribe(
             [prefix + topic for topic in topics],
@@ -215,18 +213,18 @@ class KafkaGroupConsumer:
             first = self._consumer.poll(timeout_seconds)
             messages = [] if first is None else [first, *self._consumer.consume(records_max - 1, 0)]
         except KafkaException as failure:
-            raise LogError(f"group {self.group} could not be read: {_text(failure)}") from failure
+            raise LogError(f"group {self.group} could not be read: {error_text(failure)}") from failure
         prefix_length = len(self._prefix)
         positions: dict[tuple[str, int], int] = {}
         records: list[LogRecord] = []
         for message in messages:
             error = message.error()
             if error is None:
-                record = _to_record(message, prefix_length)
+                record = to_record(message, prefix_length)
                 records.append(record)
                 positions[record.topic, record.partition] = record.offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see _FENCED_CODES
-                place, offset = _place(message, prefix_length)
+                place, offset = end_of_partition(message, prefix_length)
                 positions[place] = offset
             else:
                 raise LogError(f"group {self.group} could not be read: {error.str()}")
@@ -248,17 +246,22 @@ class KafkaGroupConsumer:
         try:
             found = self._consumer.committed(wanted, REQUEST_TIMEOUT_SECONDS)
         except KafkaException as error:
-            raise LogError(f"committed offsets of {self.group} could not be read: {_text(error)}") from error
+            raise LogError(f"committed offsets of {self.group} could not be read: {error_text(error)}") from error
+        for row in found:
+            if row.error is not None:  # its offset says "none committed" then, and everything would be processed again
+                raise LogError(f"committed offset of {self._named(row)} could not be read: {row.error.str()}")
         return {self._named(row): None if row.offset == OFFSET_INVALID else row.offset for row in found}
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets."""
         for partition, offset in offsets.items():
+            if partition in self._positions:
+                self._positions[partition] = offset
             try:
                 self._consumer.seek(KafkaTopicPartition(self._prefix + partition.topic, partition.partition, offset))
             except KafkaException as error:
                 if error.args[0].code() not in _NOT_OWNED_CODES:
-                    raise LogError(f"{partition} could not be rewound: {_text(error)}") from error
+                    raise LogError(f"{partition} could not be rewound: {error_text(error)}") from error
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
         """Start delivering."""
@@ -266,7 +269,7 @@ class KafkaGroupConsumer:
             self._consumer.resume([self._wire(partition) for partition in partitions])
         except KafkaException as error:
             if error.args[0].code() not in _NOT_OWNED_CODES:
-                raise LogError(f"partitions of {self.group} could not be resumed: {_text(error)}") from error
+                raise LogError(f"partitions of {self.group} could not be resumed: {error_text(error)}") from error
 
     def close(self) -> None:
         """Leave the group."""
@@ -287,29 +290,6 @@ _NOT_OWNED_CODES = frozenset(
 )
 
 
-def _to_record(message: Message[Any, Any], prefix_length: int) -> LogRecord:
-    """A message that is no error has topic, partition and offset, which the client's types do not say."""
-    headers = message.headers()
-    return LogRecord(
-        message.topic()[prefix_length:],  # type: ignore[index]
-        message.partition(),  # type: ignore[arg-type]
-        message.offset(),  # type: ignore[arg-type]
-        message.key(),
-        message.value(),
-        message.timestamp()[1],
-        tuple(headers) if headers else (),  # type: ignore[arg-type]
-    )
-
-
-def _place(message: Message[Any, Any], prefix_length: int) -> tuple[TopicPartition, int]:
-    """Partition and offset of an end-of-partition event."""
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None, "an end of partition says of which topic"
-    assert partition is not None, "and of which partition"
-    assert offset is not None, "and where"
-    return TopicPartition(topic[prefix_length:], partition), offset
-
-
 class KafkaTransactionalProducer:
     """A librdkafka transactional producer."""
 
@@ -324,7 +304,7 @@ class KafkaTransactionalProducer:
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "message.timeout.ms": MESSAGE_TIMEOUT_MS,
             },
-            logger=_LOGGER,
+            logger=LOGGER,
         )
         self._call(self._producer.init_transactions, REQUEST_TIMEOUT_SECONDS)
 
@@ -365,6 +345,8 @@ class KafkaTransactionalProducer:
 
     def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
         """Add offsets, checked against the group's generation by the coordinator."""
+        if _generation(metadata) < 0:  # the coordinator takes "no generation" for an old client and checks nothing
+            raise AbortRequired("this worker is not a member of the group")
         rows = [KafkaTopicPartition(self._prefix + key.topic, key.partition, offset) for key, offset in offsets.items()]
         self._call(self._producer.send_offsets_to_transaction, rows, metadata, REQUEST_TIMEOUT_SECONDS)
 
@@ -389,6 +371,17 @@ class KafkaTransactionalProducer:
             raise _remedy(error) from error
 
 
+_METADATA_MAGIC = b"CGMDv2:"
+
+
+def _generation(metadata: GroupMetadata) -> int:
+    """The generation within librdkafka's serialised membership: a magic word, then a native 32-bit integer."""
+    assert isinstance(metadata, bytes), "group metadata is no longer bytes; see the client's release notes"
+    assert metadata.startswith(_METADATA_MAGIC), "group metadata has a new layout; see the client's release notes"
+    start = len(_METADATA_MAGIC)
+    return int.from_bytes(metadata[start : start + 4], sys.byteorder, signed=True)
+
+
 def _runs(records: Sequence[OutgoingRecord]) -> Iterable[list[OutgoingRecord]]:
     """Group by topic, kind of call and named partition.
 
@@ -396,13 +389,16 @@ def _runs(records: Sequence[OutgoingRecord]) -> Iterable[list[OutgoingRecord]]:
     partition (changelogs), all have headers (dead letters), or neither.
     """
     runs: dict[tuple[str, bool, int | None], list[OutgoingRecord]] = {}
+    run: list[OutgoingRecord] = []
+    topic: str | None = None
+    partition: int | None = None
     for record in records:
-        key = (record.topic, bool(record.headers), record.partition)
-        run = runs.get(key)
-        if run is None:
-            runs[key] = [record]
-        else:
-            run.append(record)
+        if record.topic is topic and record.partition == partition and not record.headers:
+            run.append(record)  # the run of the record before: by far the most common
+            continue
+        run = runs.setdefault((record.topic, bool(record.headers), record.partition), [])
+        run.append(record)
+        topic, partition = (None if record.headers else record.topic), record.partition
     return runs.values()
 
 
@@ -414,69 +410,3 @@ def _remedy(error: KafkaException) -> LogError:
     if detail.txn_requires_abort():
         return AbortRequired(detail.str())
     return CommitUnknown(detail.str())
-
-
-class KafkaReader:
-    """A consumer with assigned partitions, for state, reference data and tools."""
-
-    def __init__(
-        self,
-        base: Mapping[str, Any],
-        prefix: str,
-        offsets: Mapping[TopicPartition, int],
-        ends: Mapping[TopicPartition, int],
-    ) -> None:
-        """Assign the partitions."""
-        self._prefix = prefix
-        self._pending = {partition for partition, end in ends.items() if end > offsets[partition]}
-        self._ends = dict(ends)
-        self._consumer = Consumer(
-            dict(base)
-            | {
-                "group.id": prefix + "reader",  # demanded by librdkafka; nothing is ever committed under it
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
-                "fetch.message.max.bytes": 4_194_304,
-            },
-            logger=_LOGGER,
-        )
-        rows = [KafkaTopicPartition(prefix + key.topic, key.partition, offset) for key, offset in offsets.items()]
-        self._consumer.assign(rows)
-
-    def poll(self, records_max: int, timeout_seconds: float) -> list[LogRecord]:
-        """Fetch records and note which partitions have reached their measured end."""
-        records: list[LogRecord] = []
-        prefix_length = len(self._prefix)
-        for message in self._consumer.consume(records_max, timeout_seconds):
-            error = message.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see _FENCED_CODES
-                self._note(*_place(message, prefix_length))
-                continue
-            if error is not None:
-                raise LogError(f"a partition could not be read: {error.str()}")
-            record = _to_record(message, prefix_length)
-            records.append(record)
-            self._note(TopicPartition(record.topic, record.partition), record.offset + 1)
-        return records
-
-    def _note(self, partition: TopicPartition, position: int) -> None:
-        # An end-of-partition event under read_committed may mean "a transaction is open": only the position counts.
-        if partition in self._pending and position >= self._ends[partition]:
-            self._pending.discard(partition)
-
-    def at_end(self) -> bool:
-        """Whether the ends measured at the start are reached."""
-        return not self._pending
-
-    def close(self) -> None:
-        """Let the client go."""
-        self._consumer.close()
-
-
-def _text(error: KafkaException) -> str:
-    detail = error.args[0]
-    return detail.str() if isinstance(detail, KafkaError) else str(detail)

@@ -21,6 +21,7 @@ from services.commands.failure import EXIT_FENCED, EXIT_TROUBLE, BadRequest, End
 from services.commands.text import nearest
 from services.engine.app import App
 from services.engine.log import Fenced, LogError
+from services.engine.tuning import tune_garbage_collector
 from services.pipeline import SERVICE_NAMES, make_worker
 from services.settings import SettingsError
 
@@ -146,6 +147,7 @@ def _end_hard(code: int) -> None:
 
 def run_worker(app: App) -> int:
     """Run the app until a signal or a crash; the exit code to leave with, after one log line that says why."""
+    tune_garbage_collector()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     running = Worker(app, loop)

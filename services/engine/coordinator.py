@@ -87,8 +87,8 @@ class Coordinator:
         self._services = tuple(services)
         self._members: list[Member] = []
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
-        # A restore may wait long for a dead worker's transaction, and one that was overtaken ends a little after the next
-        # has begun: room for two of each service, so that none waits behind another's.
+        # A restore may wait long for a dead worker's transaction, and one that was overtaken ends a little after the
+        # next has begun: room for two of each service, so that none waits behind another's.
         self._threads = ThreadPoolExecutor(2 * len(services) + 2, "engine")
         self._commit_thread = ThreadPoolExecutor(1, "commit")  # of its own: no commit waits behind a restore
         self._transactions: Transactions | None = None
@@ -336,8 +336,8 @@ class Coordinator:
         # Work that is due without new records still carries offsets: they are what the group's generation is checked
         # by.
         offsets = member.offsets_of(number)
-        for record in records:
-            offsets[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        ends = {record.topic: record.offset + 1 for record in records}
+        offsets.update({TopicPartition(topic, number): end for topic, end in ends.items()})
         return Work(member, batch, offsets, metadata)
 
     async def _process(self, work: Work) -> None:

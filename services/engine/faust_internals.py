@@ -65,7 +65,7 @@ class DeliveringConsumer(FaustConsumer):
     async def announce(self, partitions: set[tuple[str, int]]) -> None:
         """Tell Faust which (service, partition) pairs are ours now (A2, A5, A6)."""
         assigned = {TP(service, partition) for service, partition in partitions}
-        if assigned == self._assigned:
+        if assigned == self._assigned or self.app.should_stop:  # a stopping app takes nothing over and resumes nothing
             return
         revoked = self._assigned - assigned
         self.app.on_rebalance_start()
@@ -76,13 +76,17 @@ class DeliveringConsumer(FaustConsumer):
         self.app.consumer_generation_id += 1
         await self.on_partitions_assigned(assigned, self.app.consumer_generation_id)
         # The next change must not overtake the resumption of this one, which Faust does in a task of its own (A6).
-        await self.wait(self.can_resume_flow)
+        await self._resumed(self.app)
 
     async def deliver(self, service: str, partition: int, batch: object) -> None:
         """Put one batch before the service's agent (A2, A6)."""
-        await self.wait(self.can_resume_flow)
+        await self._resumed(self)
         self._delivered += 1
         await self.callback(batch_message(self.app, service, partition, batch, self._delivered))
+
+    async def _resumed(self, service: Any) -> None:
+        """Wait for Faust's resumption (A6), or until the given service, the app or this consumer, stops."""
+        await service.wait(self.can_resume_flow)
 
     def assignment(self) -> set[TP]:
         """What was announced last."""

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 BATCH_SECONDS_TARGET = 0.08  # the event loop is blocked while a batch is processed: health checks and timers wait
 BATCH_RECORDS_MIN = 20
-BATCH_RECORDS_MAX = 5_000
+BATCH_RECORDS_MAX = 10_000
 REBALANCE_SECONDS_MAX = 60.0  # one wall-clock budget for a rebalance callback, far below max.poll.interval
 
 

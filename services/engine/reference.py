@@ -74,6 +74,7 @@ class ReferenceFeed:
                 row = self._codec.decode(record.topic, record.value)
             except DecodeError as error:
                 self.rejected += 1
+                self.data.remove(kind, key)  # an outdated row must not stay in force because its successor is broken
                 log_event.warning(
                     "reference row left out", topic=record.topic, key=key, offset=record.offset, cause=str(error)
                 )

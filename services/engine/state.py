@@ -43,7 +43,7 @@ class Tables:
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take over one changelog row. Raises StateError for a row that no declared table can hold."""
-        name, _, row_key = key.decode().partition("/")
+        name, _, row_key = key.decode(errors="replace").partition("/")
         kind = self._kinds.get(name)
         if kind is None:
             raise StateError(f"changelog row of unknown table {name}; this version does not know what to do with it")
@@ -52,7 +52,7 @@ class Tables:
             return
         try:
             self.rows[kind][row_key] = self._decoders[kind].decode(value)
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:  # no JSON, or JSON of another shape
             raise StateError(f"changelog row of table {name} does not fit: {error}") from error
 
     def count(self) -> int:
@@ -114,7 +114,7 @@ class Overlay:
     def changes(self) -> list[tuple[type[Record], str, Record | None]]:
         """Every change, in the order of tables and first writes."""
         return [
-            (kind, key, value if isinstance(value, Record) else None)
+            (kind, key, None if value is _DELETED else value)  # type: ignore[misc]  # tables hold records only
             for kind, changed in self._changes.items()
             for key, value in changed.items()
         ]

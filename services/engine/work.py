@@ -7,6 +7,7 @@ to `dead-letters`. Nothing is produced here; the whole result becomes durable, o
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import time
 import traceback
@@ -76,6 +77,8 @@ class Batch:
         self._codec = codec
         self._now_us = now_us
         self._due = due
+        self._rows: dict[tuple[type[Record], str], tuple[Record | None, OutgoingRecord]] = {}
+        """Changelog records of the changes so far, by table and key, each with the value it was made from."""
         self.result: Result | None = None
         self.failure: BaseException | None = None
         self.seconds = 0.0
@@ -96,6 +99,7 @@ class Batch:
         result.tally.consumed = len(self.records)
         if self._due:
             self._take(result, self.stage.on_time(self.overlay, self._now_us))
+            self._encode_changes()
         readable: list[tuple[LogRecord, Received]] = []
         for record in self.records:
             try:
@@ -105,13 +109,27 @@ class Batch:
                 message = "the key is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
                 self._bury(result, record, DECODE, message)
                 continue
+            except Exception as error:  # noqa: BLE001  # a bug in a reader must not stop the neighbours either
+                self._bury(result, record, BUG, _where(error))
+                continue
             readable.append((record, _received(record, key, event)))
         self._process(result, readable)
-        topic = changelog_topic(self.stage.name)
-        for kind, row_key, value in self.overlay.changes():
-            key_bytes, value_bytes = changelog_row(kind, row_key, value)
-            result.records.append(OutgoingRecord(topic, key_bytes, value_bytes, (), self.partition))
+        self._encode_changes()  # what a failed attempt has left behind of keys that others changed, too
+        result.records += [self._rows[kind, key][1] for kind, key, _ in self.overlay.changes()]
         return result
+
+    def _encode_changes(self) -> None:
+        """Make the changelog records while the culprit of one that cannot be written can still be isolated."""
+        topic = changelog_topic(self.stage.name)
+        for kind, key, value in self.overlay.changes():
+            row = self._rows.get((kind, key))
+            if row is not None and row[0] is value:
+                continue
+            key_bytes, value_bytes = changelog_row(kind, key, value)
+            if value_bytes is not None and len(value_bytes) > RECORD_BYTES_MAX:
+                size = len(value_bytes)
+                raise EncodeError(f"a row of {kind.__name__} was {size} bytes, more than {RECORD_BYTES_MAX}")
+            self._rows[kind, key] = value, OutgoingRecord(topic, key_bytes, value_bytes, (), self.partition)
 
     def _process(self, result: Result, items: Sequence[tuple[LogRecord, Received]]) -> None:
         """Process a run of records; where it raises, halve it until the culprit is alone."""
@@ -121,6 +139,7 @@ class Batch:
         attempt = Result()
         try:
             self._take(attempt, self.stage.process([received for _, received in items], self.overlay, self._now_us))
+            self._encode_changes()
         except Exception as error:  # noqa: BLE001  # any bug in a stage must not stop its neighbours
             self.overlay.rewind(mark)
             if len(items) == 1:
@@ -136,15 +155,17 @@ class Batch:
         encode = self._codec.encode
         tally = result.tally
         for outcome in outcomes:
-            if isinstance(outcome, Suppress):
+            if type(outcome) is not Publish:  # isinstance of a struct goes through ABCMeta: ten times slower
+                assert isinstance(outcome, Suppress)
                 tally.suppressed[outcome.cause] += 1
                 continue
+            assert type(outcome) is Publish
             value = encode(outcome.topic, outcome.event)
             if len(value) > RECORD_BYTES_MAX:
                 raise EncodeError(f"a record for {outcome.topic} was {len(value)} bytes, more than {RECORD_BYTES_MAX}")
             result.records.append(OutgoingRecord(outcome.topic, outcome.key.encode(), value))
             tally.produced[outcome.topic] += 1
-            _note(tally, outcome)
+            _note(tally, outcome.event)
 
     def _bury(self, result: Result, record: LogRecord, error_class: str, message: str) -> None:
         letter = dead_letter(record, error_class=error_class, stage=self.stage.name, message=message)
@@ -163,15 +184,19 @@ def _received(record: LogRecord, key: str | None, event: Record) -> Received:
     )
 
 
-def _note(tally: Tally, outcome: Publish) -> None:
-    event = outcome.event
-    if isinstance(event, ExceptionEvent):
+def _note(tally: Tally, event: Record) -> None:
+    kind = type(event)
+    if kind is ExceptionEvent:
+        assert isinstance(event, ExceptionEvent)
         if event.status is ExceptionStatus.OPEN:
             tally.exceptions[event.reason] += 1
-        return
-    received_at_us = getattr(event, "received_at_us", None)
-    if received_at_us is not None:
-        tally.received_at_us.append(received_at_us)
+    elif _knows_receipt(kind):
+        tally.received_at_us.append(event.received_at_us)  # type: ignore[attr-defined]  # just asked
+
+
+@functools.cache
+def _knows_receipt(kind: type[Record]) -> bool:
+    return "received_at_us" in kind.__struct_fields__
 
 
 def _merge(result: Result, part: Result) -> None:

@@ -17,9 +17,9 @@ from deploy.local.kafka_broker import LocalKafka
 from tests.bench.workload import await_delivery, fill, make_topics
 
 ROUNDS = 3
-RECORDS = {"engine": 400_000, "bare": 400_000, "faust": 20_000, "faust-eos": 20_000}
+RECORDS = {"engine": 600_000, "bare": 600_000, "faust": 20_000, "faust-eos": 20_000}
 """Enough that each runs for several seconds; rates are compared, not durations."""
-WARM_UP = {"engine": 20_000, "bare": 20_000, "faust": 2_000, "faust-eos": 2_000}
+WARM_UP = {"engine": 50_000, "bare": 50_000, "faust": 2_000, "faust-eos": 2_000}
 """The clock starts when these have arrived, so that start-up and joining the group are not measured."""
 TARGET_RATIO = 30.0
 """What the engine has to reach over the faster of the two stock Fausts."""

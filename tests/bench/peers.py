@@ -67,6 +67,7 @@ def engine(servers: str, source: str, target: str) -> None:
     from services.engine.app import Engine, make_app
     from services.engine.member import HostedService
     from services.engine.metrics import Metrics
+    from services.engine.tuning import tune_garbage_collector
     from services.stage import Outcome, Publish, Received, State
 
     class Bytes(Record, kw_only=True):
@@ -91,6 +92,7 @@ def engine(servers: str, source: str, target: str) -> None:
         def on_time(self, state: State, now_us: int) -> list[Outcome]:
             return []
 
+    tune_garbage_collector()
     uvloop.install()  # as `posttrade worker` does; the stock programs run as `faust worker` runs by default
     worker = Engine(
         log=KafkaLog(servers),

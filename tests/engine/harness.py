@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import msgspec
-
 from services.adapters.memory_log import MemoryLog, MemoryTransactionalProducer
-from services.domain.record import Record
 from services.engine.coordinator import Coordinator
 from services.engine.log import (
     AbortRequired,
@@ -27,9 +23,9 @@ from services.engine.log import (
 from services.engine.member import HostedService
 from services.engine.metrics import Metrics
 from services.engine.reference import ReferenceFeed
-from services.engine.state import Tables, changelog_topic
 from services.engine.work import Batch
-from tests.support.engine_stages import TOPICS, Count, Counted, Joined, JsonCodec, Said
+from tests.support import engine_oracles
+from tests.support.engine_stages import TOPICS, JsonCodec
 
 WAIT_SECONDS_MAX = 15.0
 _WAITS = ThreadPoolExecutor(2, "test-waits")
@@ -197,43 +193,14 @@ def count(log: MemoryLog, topic: str) -> int:
 
 def by_key(log: MemoryLog, topic: str) -> dict[bytes, list[LogRecord]]:
     """The committed records of a topic, by key, each in order."""
-    found: defaultdict[bytes, list[LogRecord]] = defaultdict(list)
-    for record in committed(log, topic):
-        assert record.key is not None
-        found[record.key].append(record)
-    return dict(found)
-
-
-def rebuilt_state(log: MemoryLog, service: str, kinds: Iterable[type[Record]]) -> dict[type[Record], dict[str, Record]]:
-    """What a restore would come to, from the changelog of every partition."""
-    tables = Tables(kinds)
-    for record in committed(log, changelog_topic(service)):
-        assert record.key is not None
-        tables.restore(record.key, record.value)
-    return tables.rows
+    return engine_oracles.by_key(committed(log, topic))
 
 
 def check_counting(log: MemoryLog) -> None:
-    """Every input led to exactly one output, in order of its key, and the state is what the input comes to."""
-    expected_state: dict[str, Record] = {}
-    outputs = by_key(log, "counted")
-    inputs = by_key(log, "said")
-    for key, records in inputs.items():
-        numbers = [msgspec.json.decode(record.value or b"", type=Said).number for record in records]
-        expected = [Counted(number=number, count=place) for place, number in enumerate(numbers, start=1)]
-        found = [msgspec.json.decode(record.value or b"", type=Counted) for record in outputs.get(key, [])]
-        assert found == expected, f"outputs of {key!r} are not exactly those of its input"
-        expected_state[key.decode()] = Count(count=len(numbers), total=sum(numbers))
-    assert outputs.keys() == inputs.keys()
-    assert rebuilt_state(log, "counting", [Count]) == {Count: expected_state}
+    """Exactly once, in order, and the state as recomputed."""
+    engine_oracles.check_counting(lambda topic: committed(log, topic))
 
 
 def check_joining(log: MemoryLog) -> None:
-    """Every key with two halves led to exactly one pair."""
-    outputs = by_key(log, "joined")
-    both = by_key(log, "left").keys() & by_key(log, "right").keys()
-    for key in both:
-        name = key.decode()
-        found = [msgspec.json.decode(record.value or b"", type=Joined) for record in outputs.get(key, [])]
-        assert found == [Joined(left=f"left {name}", right=f"right {name}")]
-    assert outputs.keys() == both
+    """Every pair exactly once."""
+    engine_oracles.check_joining(lambda topic: committed(log, topic))

@@ -62,7 +62,7 @@ class NumberFormat:
         if found is None:
             return None
         value = Decimal(found[1].decode("ascii"))
-        return value if value else Decimal(0)
+        return value or Decimal(0)
 
 
 QUANTITY = NumberFormat(Quantity)

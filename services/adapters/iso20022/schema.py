@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lxml import etree
 
@@ -43,7 +43,8 @@ class MessageSchema:
     def _explain(self, root: etree._Element) -> MessageInvalid:
         log: Any = self._schema.error_log  # the stubs do not know that it is a sequence
         first = log[0]
-        node = cast("list[etree._Element]", root.xpath(first.path))[0]
+        nodes: Any = root.xpath(first.path)  # the path that the validator reports always names one element
+        node = nodes[0]
         prefix = _LIBXML2_PREFIX.match(first.message)
         attribute = prefix and prefix["attribute"]
         element, found = element_path(node), node.text

@@ -75,7 +75,8 @@ def test_a_valid_allocation_closes_what_was_open_about_its_id() -> None:
 
     outcomes = desk.take(samples.allocation_instruction())
 
-    assert isinstance(outcomes[0], Publish) and outcomes[0].topic == "trades.allocation-requests"
+    assert isinstance(outcomes[0], Publish)
+    assert outcomes[0].topic == "trades.allocation-requests"
     assert [closed.exception_id for closed in exceptions(outcomes, ExceptionStatus.CLOSED)] == [opened.exception_id]
 
 

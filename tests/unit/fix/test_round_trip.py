@@ -91,7 +91,7 @@ def test_allocation_instructions(instruction: AllocationInstruction, version: st
 @settings(max_examples=40, deadline=None)
 @given(executions(), VERSIONS)
 def test_another_parser_finds_the_same_fields(execution: Execution, version: str) -> None:
-    """simplefix computes length and checksum by itself, and its encoder gives the very same bytes."""
+    """The oracle, simplefix, computes length and checksum by itself, and its encoder gives the very same bytes."""
     raw = encode_execution(execution, begin_string=version)
     parser = simplefix.FixParser()
     parser.append_buffer(raw)
