@@ -114,9 +114,18 @@ def _work(stack: ExitStack, directory: Path, data: Path, *, exit_when_done: bool
     if exit_when_done:
         return 0 if kept else EXIT_TROUBLE
     say(_where_to_look(cluster, log, worker))
-    while True:
-        check()
-        time.sleep(_WATCH_SECONDS)
+    return _stay(check)
+
+
+def _stay(check: Callable[[], None]) -> int:
+    """Watch until Ctrl-C or SIGTERM, which is how a finished run is meant to end."""
+    try:
+        while True:
+            check()
+            time.sleep(_WATCH_SECONDS)
+    except KeyboardInterrupt:
+        say("stopping")
+        return 0
 
 
 def _environment(stack: ExitStack, directory: Path) -> tuple[dict[str, str], LocalKafka | None]:

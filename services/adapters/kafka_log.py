@@ -169,6 +169,11 @@ class KafkaGroupConsumer:
         self._prefix = prefix
         self._listener = listener
         self._positions: dict[TopicPartition, int] = {}
+        self._observer_settings = dict(base) | {
+            "group.id": prefix + group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",  # asks for stable offsets only
+        }
         self._consumer = Consumer(
             dict(base)
             | {
@@ -241,12 +246,19 @@ class KafkaGroupConsumer:
         return self._consumer.consumer_group_metadata()  # type: ignore[no-any-return]
 
     def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
-        """Committed offsets; librdkafka asks for stable ones and repeats while a transaction is pending."""
+        """Committed offsets; librdkafka asks for stable ones and repeats while a transaction is pending.
+
+        Asked through a client of its own that joins no group: the client library lets no other call pass while `poll`
+        runs, so that a restore would wait for the poll, and a poll whose listener waits for the restore for ever.
+        """
         wanted = [self._wire(partition) for partition in partitions]
+        observer = Consumer(self._observer_settings, logger=LOGGER)
         try:
-            found = self._consumer.committed(wanted, REQUEST_TIMEOUT_SECONDS)
+            found = observer.committed(wanted, REQUEST_TIMEOUT_SECONDS)
         except KafkaException as error:
             raise LogError(f"committed offsets of {self.group} could not be read: {error_text(error)}") from error
+        finally:
+            observer.close()
         for row in found:
             if row.error is not None:  # its offset says "none committed" then, and everything would be processed again
                 raise LogError(f"committed offset of {self._named(row)} could not be read: {row.error.str()}")

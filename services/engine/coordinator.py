@@ -260,8 +260,7 @@ class Coordinator:
             seconds=round(restored.seconds, 3),
         )  # fmt: skip
         await self._announce()
-        assert member.consumer is not None
-        await self._on_thread(member.consumer.resume, member.partitions_of(restored.tables))
+        member.resume_soon(restored.tables)
 
     async def _announce(self) -> None:
         ready = {(member.stage.name, number) for member in self._members for number in member.tables}
@@ -309,9 +308,9 @@ class Coordinator:
         if due:
             for member in self._members:
                 idle = [number for number in sorted(member.tables) if (member, number) not in fetched]
-                if idle and member.consumer is not None:
-                    metadata = member.consumer.metadata()
-                    works += [self._work(member, number, [], metadata, now_us, due=True) for number in idle]
+                membership = member.metadata
+                if idle and membership is not None:
+                    works += [self._work(member, number, [], membership, now_us, due=True) for number in idle]
         return works
 
     def _work(

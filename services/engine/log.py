@@ -85,7 +85,11 @@ class GroupMetadata(Protocol):
 
 
 class GroupConsumer(Protocol):
-    """One member of one consumer group."""
+    """One member of one consumer group.
+
+    A consumer belongs to one thread, the polling thread: a call from another may wait until `poll` is over, and for
+    ever while a listener inside `poll` waits for that other thread. Any may call only `committed` and `positions`.
+    """
 
     group: str
 
@@ -105,7 +109,10 @@ class GroupConsumer(Protocol):
         ...
 
     def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
-        """Next offset to read as committed by the group; None where nothing was. Waits out pending transactions."""
+        """Next offset to read as committed by the group; None where nothing was. Waits out pending transactions.
+
+        Any thread may call it, also while `poll` runs or waits inside a listener.
+        """
         ...
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -113,7 +120,7 @@ class GroupConsumer(Protocol):
         ...
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        """Start delivering these partitions; ignored for those that are no longer owned. Any thread may call it."""
+        """Start delivering these partitions; ignored for partitions that are no longer owned."""
         ...
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from services.engine.log import GroupConsumer, GroupMetadata, Log, LogError, LogRecord, TopicPartition
@@ -93,6 +94,10 @@ class Member:
         reading are dropped, and what is still ours of them is read again."""
         self.rewind_due = False
         """Set by the coordinator after an abort. It never waits for the polling thread, which may be waiting for it."""
+        self._membership: tuple[int, GroupMetadata] | None = None
+        """Taken after each poll, with the number of the reading: only the polling thread may ask the consumer."""
+        self._resumable: SimpleQueue[tuple[int, list[TopicPartition]]] = SimpleQueue()
+        """What the next poll resumes, each with the epoch in which it was restored."""
         self.records_max = 200
         self.stopping = False
         self._log = log
@@ -132,10 +137,20 @@ class Member:
     def _poll_once(self, timeout_seconds: float) -> tuple[Polled | None, bool]:
         """Poll; also says whether ownership changed meanwhile, so that the records are not a plain continuation."""
         assert self.consumer is not None
+        self._resume()
         reading = self.reading
         records = self.consumer.poll(self.records_max, timeout_seconds)
-        polled = Polled(self, records, self.consumer.metadata(), reading) if records else None
+        metadata = self.consumer.metadata()
+        self._membership = self.reading, metadata
+        polled = Polled(self, records, metadata, reading) if records else None
         return polled, reading != self.reading
+
+    def _resume(self) -> None:
+        assert self.consumer is not None
+        while not self._resumable.empty():
+            epoch, partitions = self._resumable.get()
+            if epoch == self.epoch:  # else they were revoked meanwhile; ours again or not, they are not restored yet
+                self.consumer.resume(partitions)
 
     def _join(self) -> None:
         """On the polling thread, as `_close` is: a worker that stops while it joins must not stay in the group."""
@@ -213,6 +228,18 @@ class Member:
     def partitions_of(self, numbers: Iterable[int]) -> list[TopicPartition]:
         """Every input partition of the given numbers."""
         return [TopicPartition(topic, number) for number in numbers for topic in self.inputs]
+
+    def resume_soon(self, numbers: Iterable[int]) -> None:
+        """Let the next poll resume restored partitions. Not awaited: that thread may wait for the coordinator."""
+        self._resumable.put((self.epoch, self.partitions_of(numbers)))
+
+    @property
+    def metadata(self) -> GroupMetadata | None:
+        """The membership under which `tables` are ours; None while a rebalance or a rewind is not over."""
+        if self._membership is None:
+            return None
+        reading, metadata = self._membership
+        return metadata if reading == self.reading else None
 
     def offsets_of(self, number: int) -> dict[TopicPartition, int]:
         """Where each input of a number goes on."""

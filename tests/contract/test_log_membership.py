@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from services.engine.log import AbortRequired, Log, OutgoingRecord, TopicPartition
+from services.engine.log import AbortRequired, GroupConsumer, Log, OutgoingRecord, TopicPartition
 from tests.contract.logs import committed_values, join, log, poll_count, poll_until, send
 
 __all__ = ["log"]
@@ -68,3 +68,41 @@ def test_positions_follow_a_seek(log: Log) -> None:
     assert consumer.positions() == {PARTITION: 1}
     assert [record.value for record in poll_count(consumer, 2)] == [b"b", b"c"]
     consumer.close()
+
+
+def test_committed_offsets_are_told_while_the_polling_thread_waits_in_a_rebalance(log: Log) -> None:
+    """After a commit in doubt the coordinator asks for them, and the polling thread may be waiting for the coordinator."""
+    send(log, "single", "a")
+    first, ownership = join(log, "g", "single")
+    poll_count(first, 1)
+    inside, leave = threading.Event(), threading.Event()
+
+    def wait_for_the_other_thread(_partitions: object) -> None:
+        inside.set()
+        assert leave.wait(30)
+
+    ownership.on_revoked = wait_for_the_other_thread  # type: ignore[assignment,method-assign]
+    second, _ = join(log, "g", "single")
+    stop = threading.Event()
+
+    def poll(consumer: GroupConsumer) -> None:
+        while not stop.is_set():
+            consumer.poll(10, 0.05)
+
+    polling = [threading.Thread(target=poll, args=(consumer,)) for consumer in (first, second)]
+    for thread in polling:
+        thread.start()
+    found: list[object] = []
+    asking = threading.Thread(target=lambda: found.append(first.committed([PARTITION])))
+    try:
+        assert inside.wait(30), "no rebalance came"
+        asking.start()
+        asking.join(10)
+        assert found == [{PARTITION: None}], "the question waits for the polling thread"
+    finally:
+        leave.set()
+        stop.set()
+        for thread in (*polling, asking):
+            thread.join(30)
+    first.close()
+    second.close()

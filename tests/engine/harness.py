@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import cast
 
-from services.adapters.memory_log import MemoryLog, MemoryTransactionalProducer
+from services.adapters.memory_log import MemoryGroupConsumer, MemoryLog, MemoryTransactionalProducer
 from services.engine.coordinator import Coordinator
 from services.engine.log import (
     AbortRequired,
@@ -17,6 +19,7 @@ from services.engine.log import (
     GroupMetadata,
     LogRecord,
     OutgoingRecord,
+    RebalanceListener,
     TopicPartition,
     TransactionalProducer,
 )
@@ -47,8 +50,24 @@ class FaultyLog(MemoryLog):
         self.hook: Callable[[str, int], None] = lambda step, number: None
         """Called on the worker's thread before each step, with the number of the transaction."""
 
+    def consumer(self, group: str, topics: Sequence[str], listener: RebalanceListener) -> MemoryGroupConsumer:
+        return cast(MemoryGroupConsumer, OneThreadConsumer(super().consumer(group, topics, listener)))
+
     def producer(self, transactional_id: str) -> TransactionalProducer:  # type: ignore[override]  # a wrapper
         return FaultyProducer(self, super().producer(transactional_id))
+
+
+class OneThreadConsumer:
+    """Refuses what Kafka's client would let wait: calls from another than the polling thread, two questions excepted."""
+
+    def __init__(self, inner: MemoryGroupConsumer) -> None:
+        self._inner = inner
+        self._thread = threading.get_ident()
+
+    def __getattr__(self, name: str) -> object:
+        free = name in ("committed", "positions", "group")
+        assert free or threading.get_ident() == self._thread, f"{name} was called beside the polling thread"
+        return getattr(self._inner, name)
 
 
 class FaultyProducer:
