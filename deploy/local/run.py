@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=day.DATA, help="the day to run")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a shell that starts us in the background has set it to be ignored
     try:
         return _run(options.directory, options.data, exit_when_done=options.exit_when_done)
     except LocalServerError as error:

@@ -38,7 +38,7 @@ class Workers:
             self._processes[slot] = subprocess.Popen(command, stdout=output, stderr=output)
 
     def kill(self, slot: int) -> None:
-        """kill -9."""
+        """Kill -9."""
         self._processes[slot].kill()
         self._processes[slot].wait(10)
 

@@ -58,7 +58,7 @@ async def _started(app: App) -> AsyncIterator[App]:
 async def _until(condition: Callable[[], object], what: str) -> None:
     try:
         async with asyncio.timeout(WAIT_SECONDS_MAX):
-            while not condition():
+            while not condition():  # Faust has no event for it
                 await asyncio.sleep(0.005)
     except TimeoutError:
         pytest.fail(what)
@@ -125,7 +125,7 @@ async def test_a3_the_conductor_subscribes_once_all_agents_have_started(tmp_path
         started.append((set(topics), [agent.started for agent in app.agents.values()]))
         await original(topics)
 
-    app.consumer.subscribe = subscribe
+    app.consumer.subscribe = subscribe  # type: ignore[method-assign]  # looks on
     async with _started(app):
         await _until(lambda: started, "A3: the conductor does not subscribe")
     assert started == [({"counting", "joining"}, [True, True])], "A3: subscribed to other topics, or before the agents"
@@ -137,13 +137,14 @@ async def test_a4_the_fetcher_only_drains(tmp_path: Path) -> None:
     assert "consumer._drain_messages(self)" in source, "A4: the fetcher no longer runs consumer._drain_messages"
     app = _app(tmp_path, MemoryLog(TOPICS))
     entered: list[Any] = []
-    original = app.consumer._drain_messages
+    consumer: Any = app.consumer
+    original = consumer._drain_messages
 
     async def drain(fetcher: Any) -> None:
         entered.append(fetcher)
         await original(fetcher)
 
-    app.consumer._drain_messages = drain
+    consumer._drain_messages = drain
     async with _started(app):
         await _until(lambda: entered, "A4: the fetcher was not started after the assignment")
 
@@ -193,7 +194,7 @@ async def test_a7_nothing_stays_unacknowledged(tmp_path: Path) -> None:
             await _is_processed(marker, "A2: what is put into the callback does not reach the agent")
         await asyncio.sleep(0)
         assert not consumer._unacked_messages, "A7: messages are tracked although acks=False"
-        assert not app.topics._acking_topics, "A7: acks=False no longer keeps a topic out of acking_topics"
+        assert not app.topics.acking_topics, "A7: acks=False no longer keeps a topic out of acking_topics"
         assert not any(consumer._acked.values()), "A7: acknowledged offsets pile up"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
+from confluent_kafka import Consumer
 
+from services.adapters.kafka_log import KafkaLog
 from services.engine.log import AbortRequired, GroupConsumer, Log, OutgoingRecord, TopicPartition
 from tests.contract.logs import committed_values, join, log, poll_count, poll_until, send
 
@@ -71,7 +73,7 @@ def test_positions_follow_a_seek(log: Log) -> None:
 
 
 def test_committed_offsets_are_told_while_the_polling_thread_waits_in_a_rebalance(log: Log) -> None:
-    """After a commit in doubt the coordinator asks for them, and the polling thread may be waiting for the coordinator."""
+    """After a commit in doubt the coordinator asks for them; the polling thread may wait for the coordinator."""
     send(log, "single", "a")
     first, ownership = join(log, "g", "single")
     poll_count(first, 1)
@@ -106,3 +108,17 @@ def test_committed_offsets_are_told_while_the_polling_thread_waits_in_a_rebalanc
             thread.join(30)
     first.close()
     second.close()
+
+
+def test_an_empty_membership_is_refused_on_our_side_because_kafka_takes_it(kafka: str, prefix: str) -> None:
+    """Generation -1 without a member id passes for a client older than fencing: the coordinator would check nothing."""
+    kafka_log = KafkaLog(kafka, prefix=f"{prefix}.")
+    nobody = Consumer({"bootstrap.servers": kafka, "group.id": f"{prefix}.g"})
+    producer = kafka_log.producer("p")
+    producer.begin()
+    with pytest.raises(AbortRequired, match="not a member"):
+        producer.send_offsets({PARTITION: 1}, nobody.consumer_group_metadata())
+    producer.abort()
+    producer.close()
+    nobody.close()
+    kafka_log.close()

@@ -58,7 +58,7 @@ class FaultyLog(MemoryLog):
 
 
 class OneThreadConsumer:
-    """Refuses what Kafka's client would let wait: calls from another than the polling thread, two questions excepted."""
+    """Refuses what Kafka's client would let wait: calls beside the polling thread, but for two questions."""
 
     def __init__(self, inner: MemoryGroupConsumer) -> None:
         self._inner = inner

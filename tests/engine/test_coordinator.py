@@ -12,6 +12,7 @@ from services.engine.log import Fenced, LogError, OutgoingRecord, TopicPartition
 from services.engine.member import CoPartitioningBroken, HostedService
 from services.engine.state import StateError
 from services.engine.work import Batch
+from services.stage import Outcome, State
 from tests.engine.harness import (
     ABORT,
     SLOW,
@@ -50,7 +51,12 @@ async def test_a_restart_goes_on_exactly_where_the_last_worker_stopped() -> None
 
 
 _FAULTS = [
-    *[{(step, n): kind} for step in ("begin", "produce", "send_offsets", "commit") for kind in (ABORT, UNKNOWN) for n in (1, 3)],
+    *[
+        {(step, n): kind}
+        for step in ("begin", "produce", "send_offsets", "commit")
+        for kind in (ABORT, UNKNOWN)
+        for n in (1, 3)
+    ],
     *[{(step, n): UNKNOWN_BUT_DONE} for step in ("begin", "produce", "send_offsets", "commit") for n in (1, 3)],
     *[{("commit", n): ABORT, ("abort", n): kind} for kind in (ABORT, UNKNOWN, UNKNOWN_BUT_DONE) for n in (1, 3)],
     {("commit", 1): UNKNOWN, ("commit", 2): UNKNOWN_BUT_DONE, ("commit", 3): ABORT, ("commit", 4): UNKNOWN},
@@ -64,7 +70,9 @@ async def test_a_fault_at_any_step_loses_and_doubles_nothing(faults: dict[tuple[
     """The table of everything a producer may answer, at the first and at a later transaction."""
     log = FaultyLog(faults)
     async with running(log, counting()) as worker:
-        for start in range(0, 120, 30):  # several transactions; the next may overtake the faulty one as prefetched batch
+        for start in range(
+            0, 120, 30
+        ):  # several transactions; the next may overtake the faulty one as prefetched batch
             say(log, start, start + 30)
             await until(log, lambda start=start: count(log, "counted") >= start + 15, worker)  # type: ignore[misc]
         await until(log, lambda: count(log, "counted") >= 120, worker)
@@ -74,7 +82,13 @@ async def test_a_fault_at_any_step_loses_and_doubles_nothing(faults: dict[tuple[
 
 async def test_faults_in_every_second_transaction_are_survived() -> None:
     """Safety and liveness when nearly nothing works: doubt with and without effect, refusals, all mixed."""
-    kinds = [("commit", UNKNOWN_BUT_DONE), ("send_offsets", ABORT), ("commit", UNKNOWN), ("produce", UNKNOWN), ("commit", ABORT)]
+    kinds = [
+        ("commit", UNKNOWN_BUT_DONE),
+        ("send_offsets", ABORT),
+        ("commit", UNKNOWN),
+        ("produce", UNKNOWN),
+        ("commit", ABORT),
+    ]
     log = FaultyLog({(kinds[n % 5][0], 2 * n + 1): kinds[n % 5][1] for n in range(20)})
     async with running(log, counting(), joining()) as worker:
         for number in range(60):
@@ -201,7 +215,7 @@ async def test_a_missing_output_topic_is_found_at_the_start() -> None:
 
 
 class _DuePanics(CountingStage):
-    def on_time(self, state: object, now_us: int) -> list[object]:  # type: ignore[override]  # raises anyway
+    def on_time(self, state: State, now_us: int) -> list[Outcome]:
         raise RuntimeError("due work failed")
 
 

@@ -75,7 +75,7 @@ def test_loading_nothing_ends() -> None:
 
 
 def test_a_row_that_cannot_be_read_takes_its_predecessor_out_of_force() -> None:
-    """Settling on an outdated account is worse than waiting; compaction would drop the old row sooner or later anyway."""
+    """Settling on an outdated account is worse than waiting; compaction would drop the old row anyway."""
     log = MemoryLog({TOPIC: 1})
     _put(log, _party("old"))
     _put(log, _party("fine", bic="OTHER"))
@@ -88,7 +88,7 @@ def test_a_row_that_cannot_be_read_takes_its_predecessor_out_of_force() -> None:
 
 async def _wait(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # the feed has no event to wait for
             await asyncio.sleep(0.005)
 
 

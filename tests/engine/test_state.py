@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.domain.record import Record
@@ -48,7 +48,7 @@ def _rows(state: Overlay | MemoryState) -> dict[str, list[tuple[str, Record]]]:
     return {"cash": list(state.scan(Cash)), "flag": list(state.scan(Flag))}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_STEPS)
 def test_overlay_tables_and_changelog_agree_with_plain_dictionaries(steps: list[tuple[str, str, object]]) -> None:
     """Whatever is put, deleted, committed and aborted: reads are right at once, and a restore comes to the same."""

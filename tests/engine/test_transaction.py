@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from services.engine.log import AbortRequired, CommitUnknown, Fenced, GroupMetadata, LogError, OutgoingRecord, TopicPartition
+from services.engine.log import (
+    AbortRequired,
+    CommitUnknown,
+    Fenced,
+    GroupMetadata,
+    LogError,
+    OutgoingRecord,
+    TopicPartition,
+)
 from services.engine.transaction import GroupOffsets, InDoubt, NotCommitted, Transactions
 
 RECORDS = [OutgoingRecord("out", b"k", b"v")]
@@ -47,7 +55,7 @@ class ScriptedProducer:
 def _commit(log: ScriptedLog, groups: int = 1) -> None:
     transactions = Transactions(log, "slot")  # type: ignore[arg-type]  # scripted
     log.calls.clear()
-    metadata: GroupMetadata = object()  # type: ignore[assignment]  # opaque
+    metadata: GroupMetadata = object()  # opaque
     transactions.commit(RECORDS, [GroupOffsets({TopicPartition("in", n): n}, metadata) for n in range(groups)])
 
 

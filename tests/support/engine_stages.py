@@ -1,7 +1,7 @@
 """Two small services for tests of the engine, whose every output can be recomputed from the input.
 
-`counting` numbers what it is told per key and publishes as many facts as it was told. `joining` waits for the two halves
-of a key, which come on two topics, and publishes the pair once; a half that waits too long is named overdue by
+`counting` numbers what it is told per key and publishes as many facts as it was told. `joining` waits for the two
+halves of a key, which come on two topics, and publishes the pair once; a half that waits too long is named overdue by
 `on_time`. Values are plain JSON.
 """
 
@@ -72,7 +72,7 @@ class CountingStage:
 
     name = "counting"
     state_types: tuple[type[Record], ...] = (Count,)
-    suppress_causes = ("negative",)
+    suppress_causes: tuple[str, ...] = ("negative",)
 
     def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
         """Count and publish; a negative number is suppressed."""

@@ -1,6 +1,6 @@
 """A worker process of tests/support/engine_stages on Kafka, through the real Faust app and its real runner.
 
-    python -m tests.support.engine_worker BOOTSTRAP_SERVERS PREFIX SLOT DATA_DIR
+python -m tests.support.engine_worker BOOTSTRAP_SERVERS PREFIX SLOT DATA_DIR
 """
 
 from __future__ import annotations
