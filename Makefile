@@ -69,5 +69,5 @@ $(READY): pyproject.toml uv.lock
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { \
 		echo "error: the virtual environment was not made; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked
 	@touch $@
