@@ -57,9 +57,9 @@ def test_a_target_sets_up_what_it_needs_once(clone: Path, target: str) -> None:
     os.utime(ready, (0, 0))  # older than the lock file
     changed = _make(clone, "--dry-run", target).stdout
 
-    assert "uv sync --quiet --frozen" in fresh
+    assert "uv sync --quiet --locked" in fresh
     assert "uv sync" not in again
-    assert "uv sync --quiet --frozen" in changed
+    assert "uv sync --quiet --locked" in changed
 
 
 @pytest.mark.parametrize(
