@@ -26,6 +26,8 @@ from services.topics import TopicSpecification
 
 REQUEST_SECONDS_MAX = 20.0
 _LEADER_RETRY_SECONDS = 0.1
+_LEADERS_ATTEMPT_SECONDS = 5.0
+_LEADERS_SECONDS_MAX = 60.0  # a busy broker takes its time with a hundred new partitions
 REACH_SECONDS_MAX = 8.0
 """How long a command looks for the cluster before it says that it is not there."""
 
@@ -171,7 +173,7 @@ class TopicAdmin:
 
     def _await_leaders(self, topics: list[TopicSpecification]) -> None:
         """Return when every partition of new topics can be read: for a moment after creation no leader answers."""
-        deadline = time.monotonic() + REQUEST_SECONDS_MAX
+        deadline = time.monotonic() + _LEADERS_SECONDS_MAX
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         partitions = {
             KafkaTopicPartition(self._prefix + topic.name, number): latest
@@ -179,7 +181,7 @@ class TopicAdmin:
             for number in range(topic.config.partitions)
         }
         while True:
-            answers = self._client.list_offsets(partitions, request_timeout=REQUEST_SECONDS_MAX)
+            answers = self._client.list_offsets(partitions, request_timeout=_LEADERS_ATTEMPT_SECONDS)
             try:
                 for answer in answers.values():
                     _result(answer, "read after its creation")

@@ -154,7 +154,7 @@ def run_worker(app: App) -> int:
     try:
         running.execute_from_commandline()
     except SystemExit as ended:
-        reason = running.crash_reason
+        reason = running.crash_reason or app.engine.failure
         code = exit_code_of(reason) if reason is not None else _code(ended)
     finally:
         running.release()

@@ -34,6 +34,8 @@ class Engine:
     metrics: Metrics
     transactional_id: str
     coordinator: Coordinator | None = None
+    failure: BaseException | None = None
+    """What ended the coordinator, also when that was before Faust had started to watch over it."""
 
     def start(self, *, deliver: Deliver, assignment_changed: AssignmentChanged) -> Coordinator:
         """Make the coordinator; the transport runs it."""

@@ -34,7 +34,11 @@ class Consumer(DeliveringConsumer):
         await self._subscribed.wait()
         app: Any = self.app  # the App of services.engine.app, which holds the engine
         coordinator = app.engine.start(deliver=self.deliver, assignment_changed=self.announce)
-        await coordinator.run()
+        try:
+            await coordinator.run()
+        except Exception as error:
+            app.engine.failure = error
+            raise
 
 
 class Producer(base.Producer):
