@@ -82,6 +82,8 @@ _OTHERS_VARIABLES = frozenset(
 )
 """Belong to Kafka's own scripts and mean nothing here."""
 
+_DEFAULTS = Settings()
+
 _RANGES = {
     "worker_slot": (0, 999),
     "web_port": (1, 65_000),
@@ -106,10 +108,10 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         if field is None:
             raise SettingsError(f"{variable} is not a setting; known are: {', '.join(sorted(VARIABLES))}")
         values[field] = text
-    try:
-        settings = msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"a setting does not fit: {error}") from error
+    for field in Settings.__struct_fields__:
+        if isinstance(getattr(_DEFAULTS, field), int) and not re.fullmatch(r"-?\d{1,9}", values.get(field, "0")):
+            raise SettingsError(f"{_variable(field)} was {values[field]!r}; it must be a whole number")
+    settings = msgspec.convert(values, Settings, strict=False)
     _check(settings)
     return settings
 

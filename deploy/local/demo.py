@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -23,13 +24,13 @@ from deploy.local.screen import Screen, say
 from services.adapters.memory_log import MemoryLog
 from services.adapters.topic_codec import FormatCodec
 from services.commands import logs
-from services.commands.failure import EXIT_INTERRUPTED, EXIT_TROUBLE, CommandFailed
+from services.commands.failure import EXIT_INTERRUPTED, EXIT_TROUBLE, EXIT_USAGE, CommandFailed
 from services.commands.shown import json_line
 from services.commands.summary import Summary, summarise, table
 from services.engine.app import App
 from services.engine.log import LogError, TopicPartition
 from services.pipeline import make_codec, make_worker, topic_counts
-from services.settings import Settings
+from services.settings import Settings, SettingsError, load_settings
 
 SETTLE_SECONDS = 2.5
 """The log is in this process: a tick of one second and a reading of reference data of a quarter are surely over."""
@@ -49,10 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure("error")
     began = time.monotonic()
     try:
+        load_settings(os.environ)  # none matters here, but a misspelt one is told wherever it is met
         summary = run_day(MemoryLog(topic_counts()), make_codec(), data)
     except (LogError, CommandFailed, WorkerCrashed, Stalled, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_TROUBLE
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     say(f"\n{table(summary)}\n\n{time.monotonic() - began:.1f} s in all")

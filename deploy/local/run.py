@@ -8,6 +8,7 @@ run goes on with the same data: what was sent is not sent again, what was instru
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ from deploy.local.screen import Screen, say
 from deploy.local.tools import LocalServerError
 from deploy.local.worker_process import WorkerProcess
 from services.adapters.topic_admin import Action
+from services.commands import logs
 from services.commands.cluster import Cluster
 from services.commands.failure import EXIT_INTERRUPTED, EXIT_TROUBLE, EXIT_USAGE, CommandFailed
 from services.commands.scan import read_all
@@ -49,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a shell that starts us in the background has set it to be ignored
+    logs.configure("error")  # what librdkafka has to say of a dying broker is told by our own one line
     try:
         return _run(options.directory, options.data, exit_when_done=options.exit_when_done)
     except LocalServerError as error:
@@ -84,7 +87,20 @@ def _run(directory: Path, data: Path, *, exit_when_done: bool) -> int:
         stack.close()
 
 
+def _lock(stack: ExitStack, directory: Path) -> None:
+    """Hold the folder: a second run would take the worker's slot over and mix the logs. Raises LocalServerError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    holder = stack.enter_context((directory / "run.lock").open("w"))
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise LocalServerError(
+            f"Another `make run` works in {directory}; stop it first, or send more work to it with `posttrade send`."
+        ) from None
+
+
 def _work(stack: ExitStack, directory: Path, data: Path, *, exit_when_done: bool) -> int:
+    _lock(stack, directory)
     environment, broker = _environment(stack, directory)
     cluster = Cluster(environment)
     changes = cluster.admin().apply(cluster.topics)

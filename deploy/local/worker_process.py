@@ -27,10 +27,12 @@ class WorkerProcess:
     """A running worker."""
 
     def __init__(self, environment: Mapping[str, str], log_file: Path, web_url: str) -> None:
-        """Start it; what it logs goes to `log_file`, which begins anew."""
+        """Start it; what it logs goes to `log_file`. The log of the worker before is kept beside it, as `.1`."""
         self.log_file = log_file
         self.web_url = web_url
         log_file.parent.mkdir(parents=True, exist_ok=True)
+        if log_file.exists():
+            log_file.replace(log_file.with_name(log_file.name + ".1"))
         log_file.write_bytes(b"")
         command = [sys.executable, "-m", "services", "worker"]
         guarded = [sys.executable, "-I", "-S", str(_GUARD), str(STOP_GRACE_SECONDS), str(log_file), *command]

@@ -97,6 +97,9 @@ class KafkaLog:
                     break
                 except BufferError:
                     self._tools.poll(0.1)
+                except KafkaException as error:  # too large for any topic, above all
+                    self._tools.flush(REQUEST_TIMEOUT_SECONDS)
+                    raise LogError(f"a record for {record.topic} was refused: {error_text(error)}") from error
         if self._tools.flush(REQUEST_TIMEOUT_SECONDS) or errors:
             reason = errors[0].str() if errors else "no acknowledgement in time"
             raise LogError(f"{len(errors) or 'some'} records were not written: {reason}")

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from services.domain.reason import Reason
-from services.engine.dead_letters import ERROR_CLASSES
+from services.engine.dead_letters import ERROR_CLASSES, TOPIC
 from services.engine.work import Tally
 
 TRANSACTION_RESULTS = ("committed", "aborted", "in_doubt")
@@ -93,7 +93,8 @@ class Metrics:
         self.restore_seconds.labels(service)
         self.state_rows.labels(service)
         for topic in outputs:
-            self.produced.labels(service, topic)
+            if topic != TOPIC:  # dead letters have a counter of their own
+                self.produced.labels(service, topic)
         for topic in inputs:
             self.lag.labels(service, topic)
         for cause in causes:

@@ -22,14 +22,15 @@ from services.domain.record import Record, replace
 from services.engine.log import Log
 from services.pipeline import make_codec, topic_counts
 from tests.support.app import read_events
+from tests.support.processes import await_end
 
 RUN_SECONDS_MAX = 150
 
 
-def start_run(directory: Path) -> subprocess.Popen[str]:
-    """`make run`, ending when the day is done, on a cluster and in a folder of its own."""
+def start_run(directory: Path, *options: str) -> subprocess.Popen[str]:
+    """`make run` on a cluster and in a folder of its own."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("KAFKA_", "POSTTRADE_"))}
-    command = [sys.executable, "-m", "deploy.local.run", "--exit-when-done", "--directory", str(directory)]
+    command = [sys.executable, "-m", "deploy.local.run", "--directory", str(directory), *options]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
     )
@@ -48,6 +49,24 @@ def kill_worker_at_first_instruction(run: subprocess.Popen[str]) -> int:
     raise AssertionError("make run ended before the first instruction")
 
 
+def read_until(run: subprocess.Popen[str], text: str) -> str:
+    """What it says up to the line with this text."""
+    said = ""
+    assert run.stdout is not None
+    for line in run.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(said)
+
+
+def worker_of(said: str) -> int:
+    """Process id of the worker, as it was shown."""
+    found = re.search(r"the worker is ready, process (\d+)", said)
+    assert found is not None, said
+    return int(found[1])
+
+
 def instructions(log: Log, codec: FormatCodec) -> Counter[Record]:
     """What was instructed, how often; without the time at which the fills came in, which no two runs share."""
     found = read_events(log, codec, "settlement.instructions")
@@ -59,16 +78,25 @@ def instructions(log: Log, codec: FormatCodec) -> Counter[Record]:
 def test_a_killed_worker_leaves_the_same_instructions_as_an_undisturbed_day(tmp_path: Path) -> None:
     """Nothing lost, nothing instructed twice, every term of every instruction the same."""
     codec = make_codec()
-    run = start_run(tmp_path)
+    run = start_run(tmp_path, "--exit-when-done")
     before = kill_worker_at_first_instruction(run)
     said, _ = run.communicate(timeout=RUN_SECONDS_MAX)
     assert run.returncode == 1, said
     assert "The worker ended" in said
 
-    again = start_run(tmp_path)
-    said, _ = again.communicate(timeout=RUN_SECONDS_MAX)
-    assert again.returncode == 0, said
+    again = start_run(tmp_path)  # stays up until it is told to stop
+    said = read_until(again, "send more")
     assert "as promised" in said
+    for shown in ("/metrics", "KAFKA_BOOTSTRAP_SERVERS=", "tail settlement.instructions", "trade TR"):
+        assert shown in said
+    second = start_run(tmp_path)
+    refused, _ = second.communicate(timeout=RUN_SECONDS_MAX)
+    assert (second.returncode, len(refused.splitlines())) == (1, 1), refused
+    assert "Another `make run` works in" in refused
+    again.send_signal(signal.SIGINT)
+    rest, _ = again.communicate(timeout=RUN_SECONDS_MAX)
+    assert (again.returncode, rest.strip()) == (0, "stopping"), rest
+    assert await_end(worker_of(said), 10), "the worker is gone too"
 
     undisturbed = MemoryLog(topic_counts())
     run_day(undisturbed, codec)
