@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from services.commands.scan import partitions_of
 from services.engine.log import Log, LogError, TopicPartition
+from services.engine.member import consumer_group
 
 SETTLE_SECONDS = 3.0
 STALLED_SECONDS_MAX = 120.0
@@ -48,11 +49,6 @@ class Progress:
     def close(self) -> None:
         """Release the reader."""
         self._reader.close()
-
-
-def group_of(service: str) -> str:
-    """The consumer group of a service."""
-    return f"posttrade.{service}"
 
 
 def has_unread(log: Log, committed: Mapping[TopicPartition, int], topics: Sequence[str]) -> bool:
@@ -104,6 +100,8 @@ def await_quiet(
 
 def _first_busy(log: Log, committed: Committed, services: Sequence[tuple[str, Sequence[str]]]) -> str | None:
     try:
-        return next((name for name, inputs in services if has_unread(log, committed(group_of(name)), inputs)), None)
+        return next(
+            (name for name, inputs in services if has_unread(log, committed(consumer_group(name)), inputs)), None
+        )
     except LogError:  # the cluster is slow to answer: ask again at the next turn
         return "a service"

@@ -21,6 +21,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
+from services.adapters.kafka_reader import error_text
 from services.engine.log import LogError, TopicPartition
 from services.topics import TopicSpecification
 
@@ -120,7 +121,7 @@ class TopicAdmin:
         try:
             metadata = self._client.list_topics(timeout=REQUEST_SECONDS_MAX)
         except KafkaException as error:
-            raise LogError(f"the topics could not be listed: {_text(error)}") from error
+            raise LogError(f"the topics could not be listed: {error_text(error)}") from error
         counts = {
             name: len(metadata.topics[self._prefix + name].partitions)
             for name in wanted
@@ -224,9 +225,4 @@ def _result(answer: Future[Any], verb: str, *, accept: int | None = None) -> Any
     except KafkaException as error:
         if accept is not None and error.args[0].code() == accept:
             return None
-        raise LogError(f"a topic or group could not be {verb}: {_text(error)}") from error
-
-
-def _text(error: KafkaException) -> str:
-    detail = error.args[0]
-    return detail.str() if isinstance(detail, KafkaError) else str(detail)
+        raise LogError(f"a topic or group could not be {verb}: {error_text(error)}") from error

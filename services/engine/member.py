@@ -26,6 +26,11 @@ BATCH_RECORDS_MAX = 10_000
 REBALANCE_SECONDS_MAX = 60.0  # one wall-clock budget for a rebalance callback, far below max.poll.interval
 
 
+def consumer_group(service: str) -> str:
+    """The consumer group of a service: its offsets stay with it, on whichever worker it runs."""
+    return f"posttrade.{service}"
+
+
 class CoPartitioningBroken(LogError):
     """The input topics of a service do not have the same partitions on this worker; a join could miss."""
 
@@ -78,8 +83,8 @@ class Member:
         """Check the topics; `poll_forever` joins the group. `post` hands an item to the coordinator from any thread."""
         self.stage = service.stage
         self.inputs = service.inputs
-        self.group = f"posttrade.{self.stage.name}"
-        self.partition_count = self._common_partition_count(log)
+        self.group = consumer_group(self.stage.name)
+        self._check_partition_counts(log)
         for topic in service.outputs:
             log.partitions(topic)
         self.owned: set[int] = set()
@@ -105,7 +110,7 @@ class Member:
         self._thread = ThreadPoolExecutor(1, f"poll-{self.stage.name}")
         self.consumer: GroupConsumer | None = None
 
-    def _common_partition_count(self, log: Log) -> int:
+    def _check_partition_counts(self, log: Log) -> None:
         topics = [*self.inputs, changelog_topic(self.stage.name)] if self.stage.state_types else self.inputs
         counts = {topic: log.partitions(topic) for topic in topics}
         if len(set(counts.values())) != 1:
@@ -114,7 +119,6 @@ class Member:
                 f"inputs and changelog of {self.stage.name} need the same number of partitions, but {found}; "
                 "recreate the topics"
             )
-        return next(iter(counts.values()))
 
     # --- on the polling thread
 

@@ -159,7 +159,6 @@ class Batch:
                 assert isinstance(outcome, Suppress)
                 tally.suppressed[outcome.cause] += 1
                 continue
-            assert type(outcome) is Publish
             value = encode(outcome.topic, outcome.event)
             if len(value) > RECORD_BYTES_MAX:
                 raise EncodeError(f"a record for {outcome.topic} was {len(value)} bytes, more than {RECORD_BYTES_MAX}")
