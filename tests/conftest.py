@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.support.broker import kafka, local_kafka, prefix
 
 __all__ = ["kafka", "local_kafka", "prefix"]
+
+settings.register_profile("gate", derandomize=True)
+settings.register_profile("explore", max_examples=1000)
+settings.load_profile("gate")
+# A gate draws the same examples each time, so that a change is judged by what it changes. New examples are looked for
+# on purpose: `pytest --hypothesis-profile=explore`.
 
 _SERVER_FIXTURES = {"local_kafka"}
 _SERVER_PARAMETERS = {"kafka"}

@@ -40,14 +40,17 @@ def test_every_record_comes_back_equal(event: Record) -> None:
 @settings(max_examples=60, deadline=None)
 @given(ANY_RECORD)
 def test_another_implementation_reads_the_same(event: Record) -> None:
-    """The Avro project's own reader, given the published schema, sees the values that were written."""
-    schema = avro.schema.parse(json.dumps(schema_of(type(event))))
+    """The Avro project's own reader, given the published schema, sees the values that were written.
+
+    Points in time are read as the integers they are on the wire: the reader's own type for them ends with the year 9999.
+    """
+    schema = avro.schema.parse(json.dumps(_without_logical_types(schema_of(type(event)), only="timestamp-micros")))
     body = avro.io.BinaryDecoder(io.BytesIO(CODEC.encode(event)[10:]))
     read: Any = avro.io.DatumReader(schema, schema).read(body)
 
     for name in event.__struct_fields__:
         written = getattr(event, name)
-        if isinstance(written, Decimal | str | bool | dict | None):
+        if isinstance(written, Decimal | str | bool | int | dict | None):
             assert read[name] == written, name
 
 
@@ -64,13 +67,13 @@ def test_the_fingerprint_is_the_one_of_the_specification(record_type: type[Recor
     assert fingerprint(schema) == bytes(other)
 
 
-def _without_logical_types(node: Any) -> Any:
+def _without_logical_types(node: Any, only: str | None = None) -> Any:
     if isinstance(node, list):
-        return [_without_logical_types(item) for item in node]
+        return [_without_logical_types(item, only) for item in node]
     if isinstance(node, dict):
-        if "logicalType" in node:
+        if "logicalType" in node and only in (None, node["logicalType"]):
             return node["type"]
-        return {key: _without_logical_types(part) for key, part in node.items()}
+        return {key: _without_logical_types(part, only) for key, part in node.items()}
     return node
 
 
