@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from services.adapters.disk_files import DiskFiles
 from services.adapters.iso20022 import Sese023Renderer
 from services.adapters.kafka_log import KafkaLog
 from services.adapters.reference_files import topic_of
@@ -139,6 +140,7 @@ def make_worker(
         reference_topics=REFERENCE_TOPICS,
         metrics=Metrics(version=version("posttrade")),
         transactional_id=f"posttrade.worker.{settings.worker_slot}",
+        files=DiskFiles(Path(settings.data_dir) / f"slot-{settings.worker_slot}"),
     )
     return make_app(
         engine,

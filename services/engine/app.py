@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,14 @@ import faust
 
 from services.domain.reference import ReferenceRecord
 from services.engine.codec import TopicCodec
-from services.engine.coordinator import AssignmentChanged, Coordinator, Deliver
+from services.engine.coordinator import Agents, Coordinator
 from services.engine.faust_internals import BatchSchema
+from services.engine.local_files import LocalFiles
 from services.engine.log import Log
 from services.engine.member import HostedService
 from services.engine.metrics import Metrics
 from services.engine.reference import ReferenceFeed
+from services.engine.runtime import SYSTEM, Runtime
 from services.engine.work import Batch
 
 LIVE_SECONDS_MAX = 60.0
@@ -33,21 +34,23 @@ class Engine:
     reference_topics: Mapping[str, type[ReferenceRecord]]
     metrics: Metrics
     transactional_id: str
+    files: LocalFiles
+    runtime: Runtime = SYSTEM
     coordinator: Coordinator | None = None
     failure: BaseException | None = None
     """What ended the coordinator, also when that was before Faust had started to watch over it."""
 
-    def start(self, *, deliver: Deliver, assignment_changed: AssignmentChanged) -> Coordinator:
+    def start(self, agents: Agents) -> Coordinator:
         """Make the coordinator; the transport runs it."""
         self.coordinator = Coordinator(
             log=self.log,
             services=self.services,
             codec=self.codec,
-            reference=ReferenceFeed(self.log, self.codec, self.reference_topics),
+            reference=ReferenceFeed(self.log, self.codec, self.reference_topics, self.runtime),
             metrics=self.metrics,
             transactional_id=self.transactional_id,
-            deliver=deliver,
-            assignment_changed=assignment_changed,
+            agents=agents,
+            runtime=self.runtime,
         )
         return self.coordinator
 
@@ -56,7 +59,7 @@ class Engine:
         """Whether the loop turns; says nothing about the broker, whose outage must not restart every worker."""
         if self.coordinator is None:
             return True
-        return time.monotonic() - self.coordinator.turned_at < LIVE_SECONDS_MAX
+        return self.runtime.monotonic() - self.coordinator.turned_at < LIVE_SECONDS_MAX
 
     @property
     def ready(self) -> bool:

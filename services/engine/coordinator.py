@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from services.engine.codec import TopicCodec
-from services.engine.log import GroupMetadata, Log, LogError, LogRecord, TopicPartition
+from services.engine.lag import LagMeter, stable_ends
+from services.engine.log import GroupMetadata, Log, LogRecord, TopicPartition
 from services.engine.member import HostedService, Member, Polled, Rebalance
 from services.engine.metrics import Metrics
-from services.engine.recovery import RestoreCancelled, restore_tables, start_offsets
+from services.engine.recovery import RestoreCancelled
 from services.engine.reference import ReferenceFeed
-from services.engine.state import Overlay, Tables
+from services.engine.restoring import Restored, Restorer
+from services.engine.runtime import Runtime
+from services.engine.state import Overlay
 from services.engine.transaction import GroupOffsets, InDoubt, NotCommitted, Transactions
 from services.engine.work import Batch
 
@@ -31,7 +33,6 @@ log_event = structlog.get_logger("posttrade.engine")
 
 POLL_SECONDS = 0.25
 TICK_SECONDS = 1.0
-LAG_SECONDS = 2.0
 STOP_SECONDS_MAX = 10.0
 RETRY_SECONDS = 0.2
 
@@ -46,19 +47,16 @@ class Work:
     metadata: GroupMetadata
 
 
-@dataclass(frozen=True)
-class Restored:
-    """The outcome of a restore that ran beside the rounds."""
+class Agents(Protocol):
+    """Who processes batches: one agent for each (service, partition) that is ours."""
 
-    member: Member
-    epoch: int
-    tables: dict[int, Tables]
-    offsets: dict[TopicPartition, int]
-    seconds: float
+    async def deliver(self, service: str, partition: int, batch: Batch) -> None:
+        """Put a batch before its agent; `batch.finished` tells when it is processed."""
+        ...
 
-
-Deliver = Callable[[str, int, Batch], Awaitable[None]]
-AssignmentChanged = Callable[[set[tuple[str, int]]], Awaitable[None]]
+    async def announce(self, partitions: set[tuple[str, int]]) -> None:
+        """These, and no others, are ours and restored."""
+        ...
 
 
 class Coordinator:
@@ -73,8 +71,8 @@ class Coordinator:
         reference: ReferenceFeed,
         metrics: Metrics,
         transactional_id: str,
-        deliver: Deliver,
-        assignment_changed: AssignmentChanged,
+        agents: Agents,
+        runtime: Runtime,
     ) -> None:
         """Bind everything; `run` starts it."""
         self._log = log
@@ -82,21 +80,22 @@ class Coordinator:
         self._reference = reference
         self._metrics = metrics
         self._transactional_id = transactional_id
-        self._deliver = deliver
-        self._assignment_changed = assignment_changed
+        self._agents = agents
+        self._runtime = runtime
         self._services = tuple(services)
         self._members: list[Member] = []
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
         # A restore may wait long for a dead worker's transaction, and one that was overtaken ends a little after the
         # next has begun: room for two of each service, so that none waits behind another's.
-        self._threads = ThreadPoolExecutor(2 * len(services) + 2, "engine")
-        self._commit_thread = ThreadPoolExecutor(1, "commit")  # of its own: no commit waits behind a restore
+        self._threads = runtime.executor(2 * len(services) + 2, "engine")
+        self._commit_thread = runtime.executor(1, "commit")  # of its own: no commit waits behind a restore
         self._transactions: Transactions | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._finished = asyncio.Event()
+        self._restorer = Restorer(log, runtime, lambda: self._stopping)
         self._next_tick = 0.0
-        self.turned_at = time.monotonic()
+        self.turned_at = runtime.monotonic()
         """When the loop last turned; the liveness probe looks at it."""
 
     # --- life
@@ -112,8 +111,9 @@ class Coordinator:
             await self._on_thread(self._reference.load)
             self._metrics.reference_records.set(self._reference.count)
             self._transactions = await self._on_thread(Transactions, self._log, self._transactional_id)
-            self._members = [Member(service, self._log, post) for service in self._services]
-            background = [self._watch(self._reference.follow()), self._watch(self._measure_lag())]
+            self._members = [Member(service, self._log, self._runtime, post) for service in self._services]
+            lag = LagMeter(self._members, self._metrics, partial(self._on_thread, stable_ends(self._log)))
+            background = [self._watch(self._reference.follow()), self._watch(lag.follow())]
             self._tasks |= {asyncio.create_task(task) for task in background}
             self._tasks |= {asyncio.create_task(self._watch(m.poll_forever(POLL_SECONDS))) for m in self._members}
             while not self._stopping:
@@ -144,8 +144,8 @@ class Coordinator:
             member.stopping = True
         self._reference.stop()
         leaving = {asyncio.create_task(member.leave()) for member in self._members}
-        deadline = time.monotonic() + STOP_SECONDS_MAX
-        while leaving and time.monotonic() < deadline:
+        deadline = self._runtime.monotonic() + STOP_SECONDS_MAX
+        while leaving and self._runtime.monotonic() < deadline:
             self._release_waiting()
             _, leaving = await asyncio.wait(leaving, timeout=0.05)
         for task in self._tasks:
@@ -172,7 +172,7 @@ class Coordinator:
 
     async def _turn(self) -> None:
         items = await self._gather()
-        self.turned_at = time.monotonic()
+        self.turned_at = self._runtime.monotonic()
         try:
             await self._handle(items)
         except BaseException:
@@ -202,7 +202,7 @@ class Coordinator:
     async def _gather(self) -> list[Any]:
         """Everything that is waiting; when nothing is, wait for the first item or the next tick."""
         items: list[Any] = []
-        wait_seconds = max(0.0, self._next_tick - time.monotonic())
+        wait_seconds = max(0.0, self._next_tick - self._runtime.monotonic())
         with contextlib.suppress(TimeoutError):
             items.append(await asyncio.wait_for(self._inbox.get(), wait_seconds))
         while not self._inbox.empty():
@@ -225,31 +225,13 @@ class Coordinator:
             task.add_done_callback(self._tasks.discard)
 
     async def _restore(self, member: Member, numbers: list[int], epoch: int) -> None:
-        started = time.monotonic()
-        try:
-            restored = await self._on_thread(self._restore_now, member, numbers, epoch)
-        except RestoreCancelled:
-            return
-        offsets, tables = restored
-        self._inbox.put_nowait(Restored(member, epoch, tables, offsets, time.monotonic() - started))
-
-    def _restore_now(
-        self, member: Member, numbers: Iterable[int], epoch: int
-    ) -> tuple[dict[TopicPartition, int], dict[int, Tables]]:
-        assert member.consumer is not None
-        offsets = start_offsets(member.consumer, member.partitions_of(numbers))
-        tables = restore_tables(
-            self._log,
-            service=member.stage.name,
-            kinds=member.stage.state_types,
-            partitions=numbers,
-            cancelled=lambda: member.epoch != epoch or self._stopping,
-        )
-        return offsets, dict(tables)
+        with contextlib.suppress(RestoreCancelled):
+            restored = await self._on_thread(self._restorer.restore, member, numbers, epoch)
+            self._inbox.put_nowait(restored)
 
     async def _install(self, restored: Restored) -> None:
         member = restored.member
-        if restored.epoch != member.epoch:  # a rebalance came meanwhile; it has started a restore of its own
+        if not restored.is_current:
             return
         member.tables.update(restored.tables)
         member.next_offsets.update(restored.offsets)
@@ -266,7 +248,7 @@ class Coordinator:
         ready = {(member.stage.name, number) for member in self._members for number in member.tables}
         for member in self._members:
             self._metrics.owned_partitions.labels(member.stage.name).set(len(member.tables))
-        await self._assignment_changed(ready)
+        await self._agents.announce(ready)
 
     @property
     def ready(self) -> bool:
@@ -278,9 +260,9 @@ class Coordinator:
     # --- the round
 
     async def _round(self, polled: Sequence[Polled]) -> None:
-        due = time.monotonic() >= self._next_tick or self._reference.take_changed()
+        due = self._runtime.monotonic() >= self._next_tick or self._reference.take_changed()
         if due:
-            self._next_tick = time.monotonic() + TICK_SECONDS
+            self._next_tick = self._runtime.monotonic() + TICK_SECONDS
             self._metrics.reference_records.set(self._reference.count)
         works = self._prepare(polled, due=due)
         if not works:
@@ -294,7 +276,7 @@ class Coordinator:
             await self._make_durable(lasting)
 
     def _prepare(self, polled: Sequence[Polled], *, due: bool) -> list[Work]:
-        now_us = time.time_ns() // 1000
+        now_us = self._runtime.now_us()
         fetched: dict[tuple[Member, int], tuple[list[LogRecord], GroupMetadata]] = {}
         for item in polled:
             for number, records in _by_number(item.records).items():
@@ -331,6 +313,7 @@ class Coordinator:
             codec=self._codec,
             now_us=now_us,
             due=due,
+            monotonic=self._runtime.monotonic,
         )
         # Work that is due without new records still carries offsets: they are what the group's generation is checked
         # by.
@@ -340,7 +323,7 @@ class Coordinator:
         return Work(member, batch, offsets, metadata)
 
     async def _process(self, work: Work) -> None:
-        await self._deliver(work.member.stage.name, work.batch.partition, work.batch)
+        await self._agents.deliver(work.member.stage.name, work.batch.partition, work.batch)
         await work.batch.finished.wait()
         if work.batch.records:
             work.member.adapt(len(work.batch.records), work.batch.seconds)
@@ -348,7 +331,7 @@ class Coordinator:
 
     async def _make_durable(self, works: Sequence[Work]) -> None:
         assert self._transactions is not None
-        started = time.perf_counter()
+        started = self._runtime.monotonic()
         records = [record for work in works if work.batch.result for record in work.batch.result.records]
         groups = _group_offsets(works)
         try:
@@ -367,12 +350,12 @@ class Coordinator:
             await self._rebuild(works)
             return
         self._metrics.transactions.labels("committed").inc()
-        self._metrics.transaction_seconds.observe(time.perf_counter() - started)
+        self._metrics.transaction_seconds.observe(self._runtime.monotonic() - started)
         self._apply(works)
 
     def _apply(self, works: Sequence[Work]) -> None:
         """The commit has returned: what was decided is now true."""
-        now_us = time.time_ns() // 1000
+        now_us = self._runtime.now_us()
         self._metrics.last_commit.set(now_us / 1e6)
         for work in works:
             member, batch = work.member, work.batch
@@ -396,36 +379,12 @@ class Coordinator:
             if number not in member.tables:
                 continue
             try:
-                offsets, tables = await self._on_thread(self._restore_now, member, [number], member.epoch)
+                restored = await self._on_thread(self._restorer.restore, member, [number], member.epoch)
             except RestoreCancelled:
                 return
-            member.tables.update(tables)
-            member.next_offsets.update(offsets)
+            member.tables.update(restored.tables)
+            member.next_offsets.update(restored.offsets)
         self._rewind(works)
-
-    # --- lag
-
-    async def _measure_lag(self) -> None:
-        while True:
-            await asyncio.sleep(LAG_SECONDS)
-            for member in self._members:
-                if member.consumer is None:
-                    continue
-                owned = member.partitions_of(member.tables)
-                try:
-                    ends = await self._on_thread(lambda parts: self._log.end_offsets(parts, committed_only=True), owned)
-                except LogError as error:  # a measurement that fails must not end the work it measures
-                    log_event.warning("lag could not be measured", service=member.stage.name, cause=str(error))
-                    continue
-                positions = member.consumer.positions()
-                lag = dict.fromkeys(member.inputs, 0)
-                for partition, end in ends.items():
-                    position = max(positions.get(partition, 0), member.next_offsets.get(partition, 0))
-                    lag[partition.topic] += max(0, end - position)
-                for topic, count in lag.items():
-                    self._metrics.lag.labels(member.stage.name, topic).set(count)
-                rows = sum(tables.count() for tables in member.tables.values())
-                self._metrics.state_rows.labels(member.stage.name).set(rows)
 
 
 def _by_number(records: Sequence[LogRecord]) -> dict[int, list[LogRecord]]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from services.engine.log import GroupConsumer, GroupMetadata, Log, LogError, LogRecord, TopicPartition
+from services.engine.runtime import Runtime
 from services.engine.state import Tables, changelog_topic
 from services.stage import Stage
 
@@ -79,7 +80,7 @@ class Member:
     polling thread.
     """
 
-    def __init__(self, service: HostedService, log: Log, post: Callable[[Any], None]) -> None:
+    def __init__(self, service: HostedService, log: Log, runtime: Runtime, post: Callable[[Any], None]) -> None:
         """Check the topics; `poll_forever` joins the group. `post` hands an item to the coordinator from any thread."""
         self.stage = service.stage
         self.inputs = service.inputs
@@ -107,7 +108,8 @@ class Member:
         self.stopping = False
         self._log = log
         self._post = post
-        self._thread = ThreadPoolExecutor(1, f"poll-{self.stage.name}")
+        self._runtime = runtime
+        self._thread = runtime.executor(1, f"poll-{self.stage.name}")
         self.consumer: GroupConsumer | None = None
 
     def _check_partition_counts(self, log: Log) -> None:
@@ -136,7 +138,7 @@ class Member:
         if self.stopping:  # the coordinator has finished its last round and processes nothing any more
             return
         self._post(rebalance)
-        rebalance.done.result(REBALANCE_SECONDS_MAX)
+        self._runtime.wait(rebalance.done, REBALANCE_SECONDS_MAX)
 
     def _poll_once(self, timeout_seconds: float) -> tuple[Polled | None, bool]:
         """Poll; also says whether ownership changed meanwhile, so that the records are not a plain continuation."""

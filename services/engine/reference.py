@@ -11,6 +11,7 @@ from services.domain.errors import DecodeError
 from services.domain.reference import ReferenceData, ReferenceRecord
 from services.engine.codec import TopicCodec
 from services.engine.log import Log, LogReader, LogRecord, TopicPartition
+from services.engine.runtime import Runtime
 
 log_event = structlog.get_logger("posttrade.reference")
 
@@ -21,8 +22,11 @@ _RECORDS_MAX = 5_000
 class ReferenceFeed:
     """Keeps a `ReferenceData` current. Changes are entered on the event loop, so never while a stage runs."""
 
-    def __init__(self, log: Log, codec: TopicCodec, topics: Mapping[str, type[ReferenceRecord]]) -> None:
+    def __init__(
+        self, log: Log, codec: TopicCodec, topics: Mapping[str, type[ReferenceRecord]], runtime: Runtime
+    ) -> None:
         """Bind the topics; `load` reads them."""
+        self._thread = runtime.executor(1, "reference")
         self.data = ReferenceData()
         self.rejected = 0
         """Rows that could not be read; they are left out and logged, and what needs them waits as an exception."""
@@ -49,7 +53,7 @@ class ReferenceFeed:
         """Enter what changes, until `stop`."""
         loop = asyncio.get_running_loop()
         while not self._stopping and self._reader is not None:
-            records = await loop.run_in_executor(None, self._reader.poll, _RECORDS_MAX, FOLLOW_SECONDS)
+            records = await loop.run_in_executor(self._thread, self._reader.poll, _RECORDS_MAX, FOLLOW_SECONDS)
             if records:
                 self._enter(records)
                 self._changed = True
@@ -57,6 +61,7 @@ class ReferenceFeed:
     def stop(self) -> None:
         """End `follow` after its current wait."""
         self._stopping = True
+        self._thread.shutdown(wait=False)
 
     def take_changed(self) -> bool:
         """Whether anything changed since the last call."""

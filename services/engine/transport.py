@@ -33,7 +33,7 @@ class Consumer(DeliveringConsumer):
     async def _run_coordinator(self) -> None:
         await self._subscribed.wait()
         app: Any = self.app  # the App of services.engine.app, which holds the engine
-        coordinator = app.engine.start(deliver=self.deliver, assignment_changed=self.announce)
+        coordinator = app.engine.start(self)
         try:
             await coordinator.run()
         except Exception as error:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.domain.code import ExceptionStatus
@@ -68,6 +67,7 @@ class Batch:
         codec: TopicCodec,
         now_us: int,
         due: bool,
+        monotonic: Callable[[], float],
     ) -> None:
         """Bind what the agent needs; nothing is processed yet. `due` asks for what time or reference data owes."""
         self.stage = stage
@@ -77,6 +77,7 @@ class Batch:
         self._codec = codec
         self._now_us = now_us
         self._due = due
+        self._monotonic = monotonic
         self._rows: dict[tuple[type[Record], str], tuple[Record | None, OutgoingRecord]] = {}
         """Changelog records of the changes so far, by table and key, each with the value it was made from."""
         self.result: Result | None = None
@@ -86,12 +87,12 @@ class Batch:
 
     def process(self) -> None:
         """Run the stage; afterwards either `result` or `failure` is set, and `finished`."""
-        started = time.perf_counter()
+        started = self._monotonic()
         try:
             self.result = self._run()
         except Exception as error:  # noqa: BLE001  # the coordinator stops the worker with it: nothing is swallowed
             self.failure = error
-        self.seconds = time.perf_counter() - started
+        self.seconds = self._monotonic() - started
         self.finished.set()
 
     def _run(self) -> Result:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 BATCH_RECORDS_MAX = 5_000
@@ -62,6 +63,7 @@ def engine(servers: str, source: str, target: str) -> None:
     import faust
     import uvloop
 
+    from services.adapters.disk_files import DiskFiles
     from services.adapters.kafka_log import KafkaLog
     from services.domain.record import Record
     from services.engine.app import Engine, make_app
@@ -94,15 +96,16 @@ def engine(servers: str, source: str, target: str) -> None:
 
     tune_garbage_collector()
     uvloop.install()  # as `posttrade worker` does; the stock programs run as `faust worker` runs by default
-    worker = Engine(
-        log=KafkaLog(servers),
-        codec=BytesCodec(),
-        services=[HostedService(PassThrough(), (source,), (target,))],
-        reference_topics={},
-        metrics=Metrics(version="bench"),
-        transactional_id=f"engine-{target}",
-    )
     with tempfile.TemporaryDirectory() as data_dir:
+        worker = Engine(
+            log=KafkaLog(servers),
+            codec=BytesCodec(),
+            services=[HostedService(PassThrough(), (source,), (target,))],
+            reference_topics={},
+            metrics=Metrics(version="bench"),
+            transactional_id=f"engine-{target}",
+            files=DiskFiles(Path(data_dir)),
+        )
         app = make_app(
             worker, app_id="bench", web_host="127.0.0.1", web_port=6066, data_dir=data_dir, web_enabled=False
         )

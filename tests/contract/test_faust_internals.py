@@ -20,6 +20,7 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.consumer import Fetcher
 from faust.types import TP
 
+from services.adapters.disk_files import DiskFiles
 from services.adapters.memory_log import MemoryLog
 from services.engine import coordinator
 from services.engine.app import App, Engine, make_app
@@ -40,6 +41,7 @@ def _app(tmp_path: Path, log: MemoryLog, slot: int = 0) -> App:
         reference_topics={},
         metrics=Metrics(version="test"),
         transactional_id=f"worker.{slot}",
+        files=DiskFiles(tmp_path / f"slot-{slot}"),
     )
     return make_app(engine, app_id="test", web_host="127.0.0.1", web_port=1, data_dir=str(tmp_path), web_enabled=False)
 

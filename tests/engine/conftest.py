@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.engine import coordinator, reference
+from services.engine import coordinator, lag, reference
 
 
 @pytest.fixture(autouse=True)
@@ -12,6 +12,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll, tick, measure and retry often."""
     monkeypatch.setattr(coordinator, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(coordinator, "TICK_SECONDS", 0.02)
-    monkeypatch.setattr(coordinator, "LAG_SECONDS", 0.02)
+    monkeypatch.setattr(lag, "LAG_SECONDS", 0.02)
     monkeypatch.setattr(reference, "FOLLOW_SECONDS", 0.02)
     monkeypatch.setattr(coordinator, "RETRY_SECONDS", 0.002)

@@ -26,6 +26,7 @@ from services.engine.log import (
 from services.engine.member import HostedService
 from services.engine.metrics import Metrics
 from services.engine.reference import ReferenceFeed
+from services.engine.runtime import SYSTEM
 from services.engine.work import Batch
 from tests.support import engine_oracles
 from tests.support.engine_stages import TOPICS, JsonCodec
@@ -139,6 +140,20 @@ class Worker:
         return done
 
 
+class PlainAgents:
+    """The plainest possible agents, without Faust."""
+
+    def __init__(self, process: Callable[[Batch], None], announced: list[set[tuple[str, int]]]) -> None:
+        self._process = process
+        self._announced = announced
+
+    async def deliver(self, service: str, partition: int, batch: Batch) -> None:
+        self._process(batch)
+
+    async def announce(self, partitions: set[tuple[str, int]]) -> None:
+        self._announced.append(partitions)
+
+
 def start_worker(
     log: MemoryLog, *services: HostedService, slot: int = 0, deliver: Callable[[Batch], None] = Batch.process
 ) -> Worker:
@@ -149,21 +164,15 @@ def start_worker(
         metrics.register(stage.name, inputs=service.inputs, outputs=service.outputs, causes=stage.suppress_causes)
     announced: list[set[tuple[str, int]]] = []
 
-    async def hand_over(_service: str, _partition: int, batch: Batch) -> None:
-        deliver(batch)
-
-    async def note(assignment: set[tuple[str, int]]) -> None:
-        announced.append(assignment)
-
     coordinator = Coordinator(
         log=log,
         services=services,
         codec=JsonCodec(),
-        reference=ReferenceFeed(log, JsonCodec(), {}),
+        reference=ReferenceFeed(log, JsonCodec(), {}, SYSTEM),
         metrics=metrics,
         transactional_id=f"worker.{slot}",
-        deliver=hand_over,
-        assignment_changed=note,
+        agents=PlainAgents(deliver, announced),
+        runtime=SYSTEM,
     )
     return Worker(coordinator, metrics, announced, asyncio.create_task(coordinator.run()))
 

@@ -20,12 +20,13 @@ from services.engine.member import (
     Polled,
     Rebalance,
 )
+from services.engine.runtime import SYSTEM
 from services.engine.state import Tables
 from tests.support.engine_stages import TOPICS, Waiting, joining
 
 
 def _member(posted: list[Any] | None = None) -> Member:
-    return Member(joining(), MemoryLog(TOPICS), (posted if posted is not None else []).append)
+    return Member(joining(), MemoryLog(TOPICS), SYSTEM, (posted if posted is not None else []).append)
 
 
 def _both(*numbers: int) -> list[TopicPartition]:
@@ -76,14 +77,14 @@ def test_halves_of_a_partition_are_refused() -> None:
 def test_inputs_and_changelog_must_have_the_same_partitions(topic: str) -> None:
     """The operator learns which topic differs, before the first record."""
     with pytest.raises(CoPartitioningBroken, match=f"{topic} has 5.*; recreate the topics"):
-        Member(joining(), MemoryLog(dict(TOPICS) | {topic: 5}), print)
+        Member(joining(), MemoryLog(dict(TOPICS) | {topic: 5}), SYSTEM, print)
 
 
 def test_a_missing_topic_is_named() -> None:
     """Input, output or changelog."""
     for missing in ("left", "joined", "state.joining"):
         with pytest.raises(LogError, match=missing):
-            Member(joining(), MemoryLog({name: n for name, n in TOPICS.items() if name != missing}), print)
+            Member(joining(), MemoryLog({name: n for name, n in TOPICS.items() if name != missing}), SYSTEM, print)
 
 
 def test_records_of_an_earlier_reading_are_not_current() -> None:
@@ -111,7 +112,7 @@ def test_a_rebalance_holds_the_polling_thread_until_it_is_answered() -> None:
         posted.append(item)
         arrived.set()
 
-    member = Member(joining(), MemoryLog(TOPICS), post)
+    member = Member(joining(), MemoryLog(TOPICS), SYSTEM, post)
     polling = threading.Thread(target=member.on_revoked, args=(_both(0),))
     polling.start()
     assert arrived.wait(5)
@@ -155,7 +156,7 @@ def test_the_poll_size_approaches_the_batch_time_in_steps(
 async def test_leaving_before_joining_never_joins() -> None:
     """A worker that is stopped while it starts must not hold partitions that nobody processes."""
     log = MemoryLog(TOPICS)
-    member = Member(joining(), log, lambda item: None)
+    member = Member(joining(), log, SYSTEM, lambda item: None)
     polling = asyncio.create_task(member.poll_forever(0.01))
     await asyncio.sleep(0)  # its joining is under way
     await asyncio.wait_for(member.leave(), 5)

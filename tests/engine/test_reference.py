@@ -13,6 +13,7 @@ from services.domain.record import Record
 from services.domain.reference import Party, ReferenceRecord
 from services.engine.log import OutgoingRecord
 from services.engine.reference import ReferenceFeed
+from services.engine.runtime import SYSTEM
 
 TOPIC = "reference.parties"
 TOPICS: dict[str, type[ReferenceRecord]] = {TOPIC: Party}
@@ -46,7 +47,7 @@ def _name(feed: ReferenceFeed, bic: str = BIC) -> str | None:
 
 
 def _feed(log: MemoryLog) -> ReferenceFeed:
-    feed = ReferenceFeed(log, PartyCodec(), TOPICS)
+    feed = ReferenceFeed(log, PartyCodec(), TOPICS, SYSTEM)
     feed.load()
     return feed
 

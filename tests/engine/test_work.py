@@ -108,7 +108,14 @@ def _run(
     tables = tables or Tables([Seen])
     overlay = Overlay(tables, ReferenceData())
     batch = Batch(
-        stage=stage or Recorder(), partition=3, records=records, overlay=overlay, codec=PlainCodec(), now_us=7, due=due
+        stage=stage or Recorder(),
+        partition=3,
+        records=records,
+        overlay=overlay,
+        codec=PlainCodec(),
+        now_us=7,
+        due=due,
+        monotonic=lambda: 0.0,
     )
     batch.process()
     assert batch.finished.is_set()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 from services.adapters import kafka_log
+from services.adapters.disk_files import DiskFiles
 from services.commands.worker import run_worker
 from services.engine.app import Engine, make_app
 from services.engine.metrics import Metrics
@@ -29,6 +31,7 @@ def main(bootstrap_servers: str, prefix: str, slot: str, data_dir: str) -> int:
         reference_topics={},
         metrics=Metrics(version="test"),
         transactional_id=f"worker.{slot}",
+        files=DiskFiles(Path(data_dir)),
     )
     app = make_app(engine, app_id="test", web_host="127.0.0.1", web_port=1, data_dir=data_dir, web_enabled=False)
     code = run_worker(app)
