@@ -31,7 +31,7 @@ demo: $(READY) ## Run the sample day in one process, without any server (10 s)
 	@$(PY) -m deploy.local.demo
 
 ##@ Check
-.PHONY: test check format bench
+.PHONY: test check format bench crunch sim chaos
 
 test: $(READY) ## Every check and every test; what the build server runs
 	@$(PY) -m deploy.local.check
@@ -45,6 +45,17 @@ format: $(READY) ## Format the code and mend what the linter can mend
 
 bench: $(READY) ## Measure throughput and latency
 	$(PY) -m tests.bench
+
+crunch: $(READY) ## Twenty times the usual rate for a minute, and the way back [MINUTES=5 RATE=30]
+	@$(PY) -m tests.crunch $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(RATE),--rate '$(RATE)')
+
+sim: $(READY) ## Simulate faults, until Ctrl-C; SEED=7 repeats one [SEEDS= CONTROL= TRACE=file]
+	@$(PY) -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(CONTROL),--control $(CONTROL)) $(if $(TRACE),--trace $(TRACE))
+
+chaos: $(READY) ## Kill, pause, poison it; nothing lost or doubled? [MINUTES=3 SEED= RATE= CONTROL=]
+	@$(PY) -m tests.chaos $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)') \
+		$(if $(RATE),--rate '$(RATE)') $(if $(CONTROL),--control '$(CONTROL)')
 
 ##@ Data
 .PHONY: schemas sample topics clean

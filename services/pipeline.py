@@ -5,7 +5,8 @@
                         ├── allocation requests ───┘                │
     counterparties ──► capture ── confirmations received ───────────┘
 
-Every service also writes `exceptions` (for the desk) and `dead-letters` (what could not be read).
+Every service also writes `exceptions` (for the desk) and `dead-letters` (what could not be read or processed), takes
+repairs of the latter on `repairs.<service>`, and says on `dead-letters.resolved` what became of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from services.adapters.disk_files import DiskFiles
 from services.adapters.iso20022 import Sese023Renderer
 from services.adapters.kafka_log import KafkaLog
+from services.adapters.kafka_timeouts import DEFAULT_TIMEOUTS, Timeouts
 from services.adapters.reference_files import topic_of
 from services.adapters.topic_codec import FormatCodec
 from services.allocation.process import AllocationStage
@@ -29,11 +31,12 @@ from services.engine.app import App, Engine, make_app
 from services.engine.log import Log
 from services.engine.member import HostedService
 from services.engine.metrics import Metrics
+from services.engine.repair import RESOLVED_TOPIC, repairs_topic
 from services.enrichment.process import EnrichmentStage
 from services.settings import Settings, SettingsError
 from services.settlement.process import SettlementStage
 from services.stage import Stage
-from services.topics import load_topics
+from services.topics import TopicFormat, load_topics
 
 EXCEPTIONS = "exceptions"
 DEAD_LETTERS = "dead-letters"
@@ -41,43 +44,53 @@ DEAD_LETTERS = "dead-letters"
 
 @dataclass(frozen=True)
 class ServiceDefinition:
-    """One service: what it reads and writes, and how its stage is made from the settings."""
+    """One service: what its stage reads and writes, and how that is made from the settings."""
 
     name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
     make_stage: Callable[[Settings], Stage]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Every topic it takes records from, that of its repairs included."""
+        return (*self.reads, repairs_topic(self.name))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Every topic it writes to, besides its changelog."""
+        return (*self.writes, EXCEPTIONS, DEAD_LETTERS, RESOLVED_TOPIC)
 
 
 SERVICES: tuple[ServiceDefinition, ...] = (
     ServiceDefinition(
         "capture",
         ("front-office.executions", "front-office.fix", "front-office.allocations", "counterparty.confirmations"),
-        ("trades.captured", "trades.allocation-requests", "confirmations.received", EXCEPTIONS, DEAD_LETTERS),
+        ("trades.captured", "trades.allocation-requests", "confirmations.received"),
         lambda _: CaptureStage(),
     ),
     ServiceDefinition(
         "enrichment",
         ("trades.captured",),
-        ("trades.enriched", EXCEPTIONS, DEAD_LETTERS),
+        ("trades.enriched",),
         lambda _: EnrichmentStage(),
     ),
     ServiceDefinition(
         "allocation",
         ("trades.enriched", "trades.allocation-requests"),
-        ("trades.allocated", EXCEPTIONS, DEAD_LETTERS),
+        ("trades.allocated",),
         lambda settings: AllocationStage(unallocated_after_us=settings.unallocated_after_seconds * 1_000_000),
     ),
     ServiceDefinition(
         "confirmation",
         ("trades.allocated", "confirmations.received"),
-        ("trades.confirmed", EXCEPTIONS, DEAD_LETTERS),
+        ("trades.confirmed",),
         lambda settings: ConfirmationStage(unconfirmed_after_us=settings.unconfirmed_after_seconds * 1_000_000),
     ),
     ServiceDefinition(
         "settlement",
         ("trades.confirmed",),
-        ("settlement.instructions", "settlement.messages", EXCEPTIONS, DEAD_LETTERS),
+        ("settlement.instructions", "settlement.messages"),
         lambda settings: SettlementStage(render=_renderer(settings).render),
     ),
 )
@@ -98,7 +111,12 @@ def make_codec() -> FormatCodec:
     return FormatCodec(load_topics())
 
 
-def make_log(settings: Settings, *, client_settings: Mapping[str, Any] | None = None) -> KafkaLog:
+def make_log(
+    settings: Settings,
+    *,
+    client_settings: Mapping[str, Any] | None = None,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+) -> KafkaLog:
     """The cluster the settings name. Raises SettingsError when they name none.
 
     `client_settings` go to every client in place of those that `Settings.kafka_client` gives.
@@ -106,7 +124,8 @@ def make_log(settings: Settings, *, client_settings: Mapping[str, Any] | None = 
     if not settings.bootstrap_servers:
         raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set; set it to host:port of the cluster, or use `make run`")
     given = settings.kafka_client() if client_settings is None else client_settings
-    return KafkaLog(settings.bootstrap_servers, prefix=settings.topic_prefix, client_settings=given)
+    prefix = settings.topic_prefix
+    return KafkaLog(settings.bootstrap_servers, prefix=prefix, client_settings=given, timeouts=timeouts)
 
 
 def hosted_services(settings: Settings, names: Iterable[str] = SERVICE_NAMES) -> list[HostedService]:
@@ -141,6 +160,8 @@ def make_worker(
         metrics=Metrics(version=version("posttrade")),
         transactional_id=f"posttrade.worker.{settings.worker_slot}",
         files=DiskFiles(Path(settings.data_dir) / f"slot-{settings.worker_slot}"),
+        tombstones_kept_seconds=_tombstones_kept_seconds(),
+        dead_letter_share_max=float(settings.dead_letter_share_max),
     )
     return make_app(
         engine,
@@ -150,6 +171,12 @@ def make_worker(
         data_dir=settings.data_dir,
         web_enabled=web_enabled,
     )
+
+
+def _tombstones_kept_seconds() -> float:
+    """How long every changelog keeps a deletion, as the topic files declare it."""
+    kept = [topic.config.delete_retention_ms for topic in load_topics().values() if topic.format is TopicFormat.STATE]
+    return min(kept_ms for kept_ms in kept if kept_ms is not None) / 1000
 
 
 def topic_counts() -> dict[str, int]:

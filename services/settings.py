@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """POSTTRADE_UNALLOCATED_AFTER_SECONDS: age at which an unfinished block becomes an exception."""
     unconfirmed_after_seconds: int = 900
     """POSTTRADE_UNCONFIRMED_AFTER_SECONDS: age at which a missing confirmation becomes an exception."""
+    dead_letter_share_max: Decimal = Decimal("0.2")
+    """POSTTRADE_DEAD_LETTER_SHARE_MAX: share of a service's last 1,000 records that may fail; beyond it the service
+    stops in place until it is restarted. 1 switches the limit off."""
     sese023_schema: str = ""
     """POSTTRADE_SESE023_SCHEMA: official XSD to validate with; empty: the derived one that is shipped."""
     log_level: str = "info"
@@ -89,6 +93,7 @@ _RANGES = {
     "web_port": (1, 65_000),
     "unallocated_after_seconds": (1, 7 * 86_400),
     "unconfirmed_after_seconds": (1, 7 * 86_400),
+    "dead_letter_share_max": (0, 1),
 }
 _CHOICES = {
     "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
@@ -108,9 +113,11 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         if field is None:
             raise SettingsError(f"{variable} is not a setting; known are: {', '.join(sorted(VARIABLES))}")
         values[field] = text
-    for field in Settings.__struct_fields__:
-        if isinstance(getattr(_DEFAULTS, field), int) and not re.fullmatch(r"-?\d{1,9}", values.get(field, "0")):
-            raise SettingsError(f"{_variable(field)} was {values[field]!r}; it must be a whole number")
+    for field, text in values.items():
+        if isinstance(getattr(_DEFAULTS, field), int) and not re.fullmatch(r"-?\d{1,9}", text):
+            raise SettingsError(f"{_variable(field)} was {text!r}; it must be a whole number")
+        if isinstance(getattr(_DEFAULTS, field), Decimal) and not re.fullmatch(r"\d{1,3}(\.\d{1,6})?", text):
+            raise SettingsError(f"{_variable(field)} was {text!r}; it must be a number such as 0.2")
     settings = msgspec.convert(values, Settings, strict=False)
     _check(settings)
     return settings

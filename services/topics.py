@@ -48,6 +48,8 @@ class TopicFormat(StrEnum):
     """One FIX message, tag=value, as it came over the session."""
     XML = "xml"
     """One ISO 20022 document."""
+    JSON = "json"
+    """One JSON object; its members are said where it is written."""
     RAW = "raw"
     """Bytes of any topic, unread."""
     STATE = "state"
@@ -79,6 +81,8 @@ class TopicConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Share of uncompacted bytes at which compaction starts: lower is a shorter restore for more disk traffic."""
     segment_ms: int | None = None
     """Age at which a segment is closed; only closed segments are compacted."""
+    delete_retention_ms: int | None = None
+    """How long compaction keeps a deletion: a reader that began before must come past it in this time."""
 
     def __post_init__(self) -> None:
         """Refuse what Kafka would silently read in its own way. Raises ValueError."""
@@ -86,6 +90,8 @@ class TopicConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             raise ValueError("partitions was below 1")
         if (self.retention_days is None) != (self.cleanup is Cleanup.COMPACT):
             raise ValueError("retention_days was not given exactly for cleanup 'delete'")
+        if self.delete_retention_ms is not None and self.cleanup is not Cleanup.COMPACT:
+            raise ValueError("delete_retention_ms was given for cleanup 'delete', where nothing is compacted")
         if self.message_timestamp_type not in (None, "LogAppendTime", "CreateTime"):
             raise ValueError("message_timestamp_type was neither LogAppendTime nor CreateTime")
 
@@ -98,6 +104,7 @@ class TopicConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             "message.timestamp.type": self.message_timestamp_type,
             "min.cleanable.dirty.ratio": self.min_cleanable_dirty_ratio,
             "segment.ms": self.segment_ms,
+            "delete.retention.ms": self.delete_retention_ms,
         }
         return {name: str(value) for name, value in settings.items() if value is not None}
 
@@ -137,6 +144,8 @@ class TopicSpecification(Record, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"record was {self.record}, which is no event")
         if is_avro and self.compatibility != "FULL_TRANSITIVE":
             raise ValueError(f"compatibility was {self.compatibility}, not FULL_TRANSITIVE")
+        if self.format is TopicFormat.STATE and self.config.delete_retention_ms is None:
+            raise ValueError("delete_retention_ms was not given; by it a worker judges how old its snapshots may be")
 
     @property
     def record_type(self) -> type[Record] | None:

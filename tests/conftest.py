@@ -1,4 +1,4 @@
-"""Fixtures for every test, and the mark that tells tests with a server from those without."""
+"""Fixtures for every test, and the marks that tell with what a test may run together."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _SERVER_PARAMETERS = {"kafka"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known: an unknown one is an error."""
+    """Make the marks known: an unknown one is an error."""
     config.addinivalue_line("markers", "server: needs a server process; left out by `make check`")
+    config.addinivalue_line(
+        "markers", "alone: its promise is about time, so nothing else runs beside it; implies server"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,5 +35,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         asks_late = any(isinstance(value, str) and value in _SERVER_PARAMETERS for value in parameters)
-        if asks_late or _SERVER_FIXTURES.intersection(item.fixturenames):
+        if asks_late or _SERVER_FIXTURES.intersection(item.fixturenames) or item.get_closest_marker("alone"):
             item.add_marker("server")

@@ -3,7 +3,10 @@
     python -m deploy.local.check            # all: what `make test` and the build server run
     python -m deploy.local.check --fast     # without the tests that need a server: what `make check` runs
 
-At the end a table says how long each part took. The exit code is 0 only when every part was green.
+The tests run in three parts: those without a server and those with one two at a time (each of the two processes has a
+broker of its own), then those whose promise is about time one after the other with the machine to themselves. Each
+part names its ten slowest tests, and at the end a table says how long each part took. The exit code is 0 only when
+every part was green.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from deploy.local.kafka_jars import REPOSITORY
 
 _TOOLS = Path(sys.executable).parent
 _INTERRUPTED = 130
+_TWO_AT_A_TIME = ("-n", "2", "--dist", "worksteal")
+"""As many as the build server has cores. More gain nothing, and waiting times of tests are meant for two busy ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +47,17 @@ class Outcome:
 
 def parts(*, fast: bool) -> list[Part]:
     """The checks in the order they run; `fast` leaves out the tests marked `server`."""
-    return [
+    checks = [
         Part(name="format", command=_tool("ruff", "format", "--check", ".")),
         Part(name="lint", command=_tool("ruff", "check", ".")),
         Part(name="types", command=_tool("mypy")),
         Part(name="import rules", command=_tool("lint-imports")),
-        Part(name="tests", command=_tool("pytest", *(["-m", "not server"] if fast else []))),
+        _tests("tests", "not server", *_TWO_AT_A_TIME),
     ]
+    if not fast:
+        checks.append(_tests("with a server", "server and not alone", *_TWO_AT_A_TIME))
+        checks.append(_tests("alone", "alone"))
+    return checks
 
 
 def run(checks: Sequence[Part]) -> int:
@@ -91,6 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tool(name: str, *arguments: str) -> tuple[str, ...]:
     """A command of the virtual environment this runs in: no other version can slip in from PATH."""
     return (str(_TOOLS / name), *arguments)
+
+
+def _tests(name: str, marks: str, *options: str) -> Part:
+    """The tests with these marks. No marks overlap and all together leave no test out."""
+    return Part(name=name, command=_tool("pytest", "-m", marks, "--durations", "10", *options))
 
 
 def _shown(part: Part) -> str:

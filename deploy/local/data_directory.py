@@ -18,6 +18,7 @@ import shutil
 import socket
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Template
@@ -63,18 +64,24 @@ class BrokerIdentity:
         keep = self.controller_port != port and is_free(self.controller_port)
         return replace(self, port=port, controller_port=self.controller_port if keep else free_port(other_than=port))
 
-    def properties(self, log_dir: str) -> str:
-        """The text of server.properties for this node; `log_dir` is relative to where Kafka is started."""
+    def properties(self, log_dir: str, settings: Mapping[str, str] | None = None) -> str:
+        """The text of server.properties for this node; `log_dir` is relative to where Kafka is started.
+
+        `settings` go before those of the template; they may name `${port}`, `${controller_port}` and `${log_dir}`.
+        """
         values = {"port": self.port, "controller_port": self.controller_port, "log_dir": log_dir}
-        return Template(_TEMPLATE.read_text()).substitute(values)
+        # At the end, for Kafka takes the last of two lines with one name.
+        own = "".join(f"{name}={value}\n" for name, value in (settings or {}).items())
+        return Template(_TEMPLATE.read_text() + own).substitute(values)
 
 
 class DataDirectory:
     """The files of one broker; see the module."""
 
-    def __init__(self, path: Path) -> None:
-        """Name the directory; nothing is read or made yet."""
+    def __init__(self, path: Path, settings: Mapping[str, str] | None = None) -> None:
+        """Name the directory; nothing is read or made yet. `settings`: see `BrokerIdentity.properties`."""
         self.path = path
+        self._settings = settings
         self.log = path / "broker.log"
         self.output = path / "broker.out"
         self.properties = path / "server.properties"
@@ -139,7 +146,7 @@ class DataDirectory:
 
     def write_properties(self, identity: BrokerIdentity, log_dir: str = "log") -> None:
         """Write server.properties for this identity."""
-        self.properties.write_text(identity.properties(log_dir))
+        self.properties.write_text(identity.properties(log_dir, self._settings))
 
     def last_words(self, lines_max: int = 15) -> str:
         """The last lines of output and log together, for an error message."""

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NoReturn, Self
@@ -59,6 +59,7 @@ class LocalKafka:
         quick: bool = False,
         heap_mib: int = 512,
         start_seconds_max: float = 60.0,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the broker; `start` or `with` brings it up.
 
@@ -68,12 +69,14 @@ class LocalKafka:
             quick: up sooner, slower under load. For tests of behaviour, not of speed.
             heap_mib: Java heap, MiB.
             start_seconds_max: deadline for the broker to answer, seconds; fetching the jars the first time not counted.
+            settings: broker settings that go before those of deploy/kafka/server.properties.
         """
         self._given_dir = data_dir
         self._given_port = port
         self._quick = quick
         self._heap_mib = heap_mib
         self._start_seconds_max = start_seconds_max
+        self._settings = settings
         self._directory: DataDirectory | None = None
         self._identity: BrokerIdentity | None = None
         self._lock: IO[str] | None = None
@@ -136,7 +139,7 @@ class LocalKafka:
             raise LocalServerError("This broker was started already; stop it first.")
         self._java = self._java_command()
         path = self._given_dir or Path(tempfile.mkdtemp(prefix="posttrade-kafka-"))
-        self._directory = DataDirectory(path.resolve())
+        self._directory = DataDirectory(path.resolve(), self._settings)
         try:
             self._lock = self._directory.lock(STOP_GRACE_SECONDS)
             self._start_on_some_port(self._directory)

@@ -38,7 +38,7 @@ from services.adapters.avro_schema import (
     unwrapped,
     without_documentation,
 )
-from services.domain.errors import DecodeError, EncodeError, SchemaUnknownError
+from services.domain.errors import DecodeError, EncodeError, NotAMessageError, SchemaUnknownError
 from services.domain.money import EXACT
 from services.domain.record import Record
 from services.topics import WIRE_RECORDS
@@ -93,16 +93,16 @@ class AvroCodec:
         Raises DecodeError (SchemaUnknownError for an unknown fingerprint) with one sentence that holds no payload.
         """
         if not data:
-            raise DecodeError("value was empty")
+            raise NotAMessageError("value was empty")
         if data[:2] != MARKER:
-            raise DecodeError("value did not begin with the Avro marker C3 01")
+            raise NotAMessageError("value did not begin with the Avro marker C3 01")
         if len(data) < _HEADER_BYTES:
-            raise DecodeError("value ended within the schema fingerprint")
+            raise NotAMessageError("value ended within the schema fingerprint")
         reader = self._readers.get(data[2:_HEADER_BYTES])
         if reader is None:
             raise SchemaUnknownError(f"schema fingerprint was {data[2:_HEADER_BYTES].hex()}, which is not known here")
         if reader.form.record_type is not record_type:
-            raise DecodeError(f"record was {reader.form.record_type.__name__}, not {record_type.__name__}")
+            raise NotAMessageError(f"record was {reader.form.record_type.__name__}, not {record_type.__name__}")
         return cast(T, reader.read(data))
 
     def _add(self, version: _Version) -> None:
@@ -179,9 +179,9 @@ class _Version:
             raise DecodeError(f"{self.form.record_type.__name__}.{misfit}") from None
         except _UNREADABLE as error:
             problem = "ended too early" if isinstance(error, EOFError) else "was malformed"
-            raise DecodeError(f"body {problem} for {self.file.file_name}") from None
+            raise NotAMessageError(f"body {problem} for {self.file.file_name}") from None
         if body.tell() != len(data):
-            raise DecodeError(f"body went on after the last field of {self.file.file_name}")
+            raise NotAMessageError(f"body went on after the last field of {self.file.file_name}")
         return event
 
     def blame(self, event: Record) -> NoReturn:

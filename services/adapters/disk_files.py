@@ -43,7 +43,7 @@ class DiskFiles:
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
-        except OSError:
+        except BaseException:  # also of whoever makes the parts: what is left of the file takes room
             new.unlink(missing_ok=True)
             raise
         folder = os.open(self._folder, os.O_RDONLY)

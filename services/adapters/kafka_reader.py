@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
+from services.adapters.kafka_errors import PASSING_CODES, error_text
 from services.engine.log import LogError, LogRecord, TopicPartition
 
 LOGGER = logging.getLogger("librdkafka")
@@ -73,10 +74,17 @@ class KafkaReader:
         """Fetch records and note which partitions have reached their measured end."""
         records: list[LogRecord] = []
         prefix_length = len(self._prefix)
-        for message in self._consumer.consume(records_max, timeout_seconds):
+        try:
+            messages = self._consumer.consume(records_max, timeout_seconds)
+        except KafkaException as failure:
+            raise LogError(f"a partition could not be read: {error_text(failure)}") from failure
+        for message in messages:
             error = message.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see _FENCED_CODES
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see kafka_errors
                 self._note(*end_of_partition(message, prefix_length))
+                continue
+            if error is not None and (error.code() in PASSING_CODES or error.retriable()):
+                LOGGER.debug("a reader waits: %s", error.str())
                 continue
             if error is not None:
                 raise LogError(f"a partition could not be read: {error.str()}")
@@ -97,9 +105,3 @@ class KafkaReader:
     def close(self) -> None:
         """Let the client go."""
         self._consumer.close()
-
-
-def error_text(error: KafkaException) -> str:
-    """What went wrong, without librdkafka's codes."""
-    detail = error.args[0]
-    return detail.str() if isinstance(detail, KafkaError) else str(detail)

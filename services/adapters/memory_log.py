@@ -6,8 +6,9 @@ drift. One lock guards everything; waiting readers are woken by every change.
 
 from __future__ import annotations
 
+import math
 import threading
-import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,10 +20,13 @@ from services.engine.log import (
     GroupMetadata,
     LogError,
     LogRecord,
+    OffsetsLost,
     OutgoingRecord,
     RebalanceListener,
     TopicPartition,
+    Unavailable,
 )
+from services.engine.runtime import SYSTEM, Runtime
 
 
 @dataclass
@@ -32,6 +36,8 @@ class _Partition:
     """First offset of each open transaction, by transaction number."""
     aborted: set[int] = field(default_factory=set)
     """Offsets that belong to aborted transactions."""
+    start: int = 0
+    """Records below were deleted; they lie in `records` only so that an offset is an index."""
 
     @property
     def end(self) -> int:
@@ -52,6 +58,10 @@ class _Group:
     """Partitions whose offsets are in open transactions, by transaction number."""
 
 
+NO_GENERATION = -1
+"""What a client that is no member of the group gives as its generation."""
+
+
 @dataclass(frozen=True)
 class MemoryGroupMetadata:
     """Membership of one consumer in one generation."""
@@ -64,9 +74,16 @@ class MemoryGroupMetadata:
 class MemoryLog:
     """A log that lives as long as the process."""
 
-    def __init__(self, topics: Mapping[str, int]) -> None:
-        """Create the topics, each with its number of partitions."""
-        self._changed = threading.Condition()
+    def __init__(
+        self, topics: Mapping[str, int], *, clock: Runtime = SYSTEM, changed: threading.Condition | None = None
+    ) -> None:
+        """Create the topics, each with its number of partitions.
+
+        A simulation gives a clock of its own and the condition on which calls wait for a change.
+        """
+        self.clock = clock
+        self._changed = changed or threading.Condition()
+        self._id = f"memory-{uuid.uuid4().hex}"
         self._topics = {topic: [_Partition() for _ in range(count)] for topic, count in topics.items()}
         self._groups: dict[str, _Group] = {}
         self._epochs: dict[str, int] = {}
@@ -104,6 +121,10 @@ class MemoryLog:
         """Read from the given offsets on."""
         return MemoryReader(self, offsets, self.end_offsets(offsets, committed_only=False))
 
+    def reader_until(self, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> MemoryReader:
+        """Read from the given offsets to the given ends; they must be stable, or the reader waits until they are."""
+        return MemoryReader(self, offsets, ends)
+
     def send(self, records: Iterable[OutgoingRecord]) -> None:
         """Write outside of any transaction."""
         with self._changed:
@@ -114,6 +135,28 @@ class MemoryLog:
     def partitions(self, topic: str) -> int:
         """Number of partitions of a topic."""
         return len(self._partitions_of(topic))
+
+    def topic_id(self, topic: str) -> str:
+        """An id no other log has: a file that outlives the process must not be taken for one of another log."""
+        self._partitions_of(topic)
+        return f"{self._id}/{topic}"
+
+    def start_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """First offset that each partition holds."""
+        with self._changed:
+            return {key: self._partitions_of(key.topic)[key.partition].start for key in partitions}
+
+    def delete_records(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Delete what lies below these offsets, as retention does."""
+        with self._changed:
+            for key, offset in offsets.items():
+                partition = self._partitions_of(key.topic)[key.partition]
+                partition.start = max(partition.start, min(offset, partition.end))
+
+    def recreate(self, topic: str) -> None:
+        """Delete a topic and make it anew, empty; its groups' offsets stay."""
+        with self._changed:
+            self._topics[topic] = [_Partition() for _ in self._partitions_of(topic)]
 
     def end_offsets(self, partitions: Iterable[TopicPartition], *, committed_only: bool) -> dict[TopicPartition, int]:
         """Last stable offset or high watermark of each partition."""
@@ -157,7 +200,7 @@ class MemoryLog:
                 partition.end,
                 record.key,
                 record.value,
-                time.time_ns() // 1_000_000,
+                self.clock.now_us() // 1000,
                 record.headers,
             )
         )
@@ -166,6 +209,7 @@ class MemoryLog:
     def fetch(self, key: TopicPartition, position: int, records_max: int) -> tuple[list[LogRecord], int]:
         """Committed records from a position on, and the position after them."""
         partition = self._partitions_of(key.topic)[key.partition]
+        position = max(position, partition.start)
         end = min(partition.stable_end, position + records_max)
         found = partition.records[position:end]
         if partition.aborted:
@@ -209,6 +253,14 @@ class MemoryLog:
             self._rebalance(state)
         self._changed.notify_all()
 
+    def rejoin(self, member: MemoryGroupConsumer) -> None:
+        """Take a member that was evicted in again, as a new one."""
+        self._members += 1
+        member.number = self._members
+        state = self._groups[member.group]
+        state.members.append(member)
+        self._rebalance(state)
+
     def _rebalance(self, group: _Group) -> None:
         """Range assignment, as the Kafka adapter has it: the same numbers of all topics go to the same member."""
         group.generation += 1
@@ -245,6 +297,16 @@ class MemoryGroupConsumer:
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._closed = False
+        self._evicted = False
+
+    def evict(self) -> None:
+        """Like a coordinator that has heard nothing for the session timeout; under the lock.
+
+        The member learns of it at its next poll, loses what it held, and joins again.
+        """
+        self._evicted = True
+        self._offered = None
+        self._log.leave(self)
 
     def offer(self, partitions: tuple[TopicPartition, ...], generation: int) -> None:
         """A rebalance: the new assignment is taken up by the next poll."""
@@ -252,19 +314,22 @@ class MemoryGroupConsumer:
 
     def poll(self, records_max: int, timeout_seconds: float) -> list[LogRecord]:
         """Take up a new assignment if there is one, else deliver records."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = self._log.clock.monotonic() + timeout_seconds
         while True:
             self._take_assignment()
             with self._log.changed:
                 if self._offered is None:
                     records = self._deliver(records_max)
-                    left = deadline - time.monotonic()
+                    left = deadline - self._log.clock.monotonic()
                     if records or left <= 0 or self._closed:
                         return records
                     self._log.changed.wait(left)
 
     def _take_assignment(self) -> None:
         with self._log.changed:
+            if self._evicted:
+                self._evicted = False
+                self._log.rejoin(self)
             offered, held = self._offered, list(self._positions)
         if offered is None:
             return
@@ -280,16 +345,14 @@ class MemoryGroupConsumer:
 
     def _deliver(self, records_max: int) -> list[LogRecord]:
         records: list[LogRecord] = []
-        group = self._log.group(self.group)
-        pending = set().union(*group.pending.values())
-        for key, start in self._positions.items():
-            position = start
+        for key, position in self._positions.items():
             if key in self._paused or len(records) >= records_max:
                 continue
-            if position < 0:  # a new owner waits for its predecessor's transaction, then starts at what was committed
-                if key in pending:
-                    continue
-                position = group.committed.get(key, 0)
+            low = self._log.start_offsets([key])[key]
+            high = self._log.end_offsets([key], committed_only=False)[key]
+            if not low <= position <= high:
+                cause = f"its next offset is {position}, but the partition holds offsets {low} to {high - 1}"
+                raise OffsetsLost(self.group, key, cause)
             found, self._positions[key] = self._log.fetch(key, position, records_max - len(records))
             records += found
         return records
@@ -312,7 +375,7 @@ class MemoryGroupConsumer:
                 lambda: not any(key in held for held in group.pending.values() for key in wanted), timeout=30
             )
             if not settled:
-                raise LogError(f"offsets of {self.group} stayed pending for 30 s")
+                raise Unavailable(f"offsets of {self.group} stayed pending for 30 s")
             return {key: group.committed.get(key) for key in wanted}
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -322,10 +385,19 @@ class MemoryGroupConsumer:
                 if key in self._positions:
                     self._positions[key] = offset
 
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        """Stop delivering."""
+        with self._log.changed:
+            self._paused.update(partition for partition in partitions if partition in self._positions)
+
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
         """Start delivering."""
         with self._log.changed:
-            self._paused.difference_update(partitions)
+            owned = [key for key in partitions if key in self._positions]
+            for key in owned:
+                if self._positions[key] < 0:
+                    raise LogError(f"partition {key.partition} of {key.topic} was not told where to read")
+            self._paused.difference_update(owned)
             self._log.changed.notify_all()
 
     def close(self) -> None:
@@ -342,6 +414,9 @@ class MemoryGroupConsumer:
 
 class MemoryTransactionalProducer:
     """A producer with an epoch; an older one of the same identity is refused."""
+
+    transaction_timeout_seconds = math.inf  # nobody aborts it but a newer producer of its identity
+    doubt: str | None = None  # every call is answered by this process
 
     def __init__(self, log: MemoryLog, transactional_id: str, epoch: int) -> None:
         """Made by `MemoryLog.producer`."""
@@ -376,7 +451,10 @@ class MemoryTransactionalProducer:
         with self._log.changed:
             transaction = self._check_open()
             group = self._log.group(metadata.group)
-            if metadata.generation != group.generation or not any(m.number == metadata.member for m in group.members):
+            is_member = any(member.number == metadata.member for member in group.members)
+            # As a coordinator does, a client that names no generation at all is believed; the engine never does so.
+            believed = metadata.generation == NO_GENERATION
+            if not believed and (metadata.generation != group.generation or not is_member):
                 raise AbortRequired(f"generation {metadata.generation} of {metadata.group} is over")
             group.pending.setdefault(transaction, set()).update(offsets)
             self._offsets.append((metadata.group, dict(offsets)))
@@ -432,7 +510,7 @@ class MemoryReader:
 
     def poll(self, records_max: int, timeout_seconds: float) -> list[LogRecord]:
         """Committed records from the current positions on."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = self._log.clock.monotonic() + timeout_seconds
         with self._log.changed:
             while True:
                 records: list[LogRecord] = []
@@ -440,7 +518,7 @@ class MemoryReader:
                     left = records_max - len(records)
                     found, self._positions[key] = self._log.fetch(key, self._positions[key], left)
                     records += found
-                left_seconds = deadline - time.monotonic()
+                left_seconds = deadline - self._log.clock.monotonic()
                 if records or left_seconds <= 0 or (self.at_end() and timeout_seconds == 0):
                     return records
                 self._log.changed.wait(left_seconds)

@@ -6,6 +6,7 @@ or a duplicate check across them would miss. Settings that are not declared are 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
@@ -21,14 +22,14 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from services.adapters.kafka_reader import error_text
+from services.adapters.kafka_errors import error_text
 from services.engine.log import LogError, TopicPartition
 from services.topics import TopicSpecification
 
 REQUEST_SECONDS_MAX = 20.0
 _LEADER_RETRY_SECONDS = 0.1
 _LEADERS_ATTEMPT_SECONDS = 5.0
-_LEADERS_SECONDS_MAX = 60.0  # a busy broker takes its time with a hundred new partitions
+_LEADERS_SECONDS_MAX = 30.0  # a busy broker takes its time with a hundred new partitions
 REACH_SECONDS_MAX = 8.0
 """How long a command looks for the cluster before it says that it is not there."""
 
@@ -173,7 +174,11 @@ class TopicAdmin:
         self._await_leaders(topics)
 
     def _await_leaders(self, topics: list[TopicSpecification]) -> None:
-        """Return when every partition of new topics can be read: for a moment after creation no leader answers."""
+        """Return when every partition of new topics can be read: for a moment after creation no leader answers.
+
+        A client that has asked in that moment may believe for ever that there are none, and answers so without asking
+        the cluster again; reading the metadata of all topics corrects it.
+        """
         deadline = time.monotonic() + _LEADERS_SECONDS_MAX
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         partitions = {
@@ -190,6 +195,8 @@ class TopicAdmin:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_LEADER_RETRY_SECONDS)
+                with contextlib.suppress(LogError):  # whether the cluster is there is seen by the next attempt
+                    self.reach(_LEADERS_ATTEMPT_SECONDS)
             else:
                 return
 

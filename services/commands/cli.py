@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from services.commands import reference, send, topics
+from services.commands import deadletters, reference, send, topics
 from services.commands.cluster import Cluster
 from services.commands.failure import (
     EXIT_INTERRUPTED,
@@ -25,6 +25,7 @@ from services.commands.summary import summary_command
 from services.commands.tail import tail
 from services.commands.text import nearest
 from services.commands.trade import trade
+from services.commands.verify import verify_command
 from services.commands.worker import worker
 from services.domain.errors import EncodeError
 from services.engine.log import LogError
@@ -105,10 +106,16 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_posttrade)
     app.command("worker")(worker)
-    for name, group in (("topics", topics.app), ("reference", reference.app), ("send", send.app)):
+    for name, group in (
+        ("topics", topics.app),
+        ("reference", reference.app),
+        ("send", send.app),
+        ("deadletters", deadletters.app),
+    ):
         app.add_typer(group, name=name, cls=CommandGroup)
     app.command("tail", short_help="Print the records of a topic, decoded.")(tail)
     app.command("trade", short_help="Show everything that happened to one trade.")(trade)
+    app.command("verify", short_help="Check that every trade is accounted for, exactly once.")(verify_command)
     app.command("summary", short_help="Count what came in and what became of it.")(summary_command)
     return app
 

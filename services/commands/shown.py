@@ -70,11 +70,11 @@ def json_value(record: LogRecord, topic: TopicSpecification, codec: TopicCodec) 
             return fix_text(value)
         case TopicFormat.XML:
             return text_or_bytes(value)
-        case TopicFormat.STATE:
+        case TopicFormat.STATE | TopicFormat.JSON:
             try:
                 return json.loads(value)
             except ValueError:
-                return bytes_value(value, "state was not JSON")
+                return bytes_value(value, "the value was not JSON")
     return bytes_value(value)
 
 

@@ -22,6 +22,13 @@ class DecodeError(ValueError):
     """
 
 
+class NotAMessageError(DecodeError):
+    """The value is no message of its topic, whatever release reads it: empty, cut off, damaged, of another kind.
+
+    Nothing is lost by going on with its key: a sender repeats such a message, and the repetition must not wait for it.
+    """
+
+
 class SchemaUnknownError(DecodeError):
     """The value was written with a schema this release does not have: a newer producer, so upgrade and replay."""
 

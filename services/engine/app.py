@@ -16,8 +16,10 @@ from services.engine.local_files import LocalFiles
 from services.engine.log import Log
 from services.engine.member import HostedService
 from services.engine.metrics import Metrics
+from services.engine.protection import DEAD_LETTER_SHARE_MAX, Protection
 from services.engine.reference import ReferenceFeed
 from services.engine.runtime import SYSTEM, Runtime
+from services.engine.snapshots import Snapshots
 from services.engine.work import Batch
 
 LIVE_SECONDS_MAX = 60.0
@@ -35,6 +37,10 @@ class Engine:
     metrics: Metrics
     transactional_id: str
     files: LocalFiles
+    tombstones_kept_seconds: float = 86_400.0
+    """How long every changelog keeps a deletion, `delete.retention.ms`; the default is Kafka's."""
+    dead_letter_share_max: float = DEAD_LETTER_SHARE_MAX
+    """Share of dead letters, from 0 to 1, beyond which a service stops in place."""
     runtime: Runtime = SYSTEM
     coordinator: Coordinator | None = None
     failure: BaseException | None = None
@@ -51,6 +57,10 @@ class Engine:
             transactional_id=self.transactional_id,
             agents=agents,
             runtime=self.runtime,
+            snapshots=Snapshots(
+                self.log, self.files, self.metrics, self.runtime, tombstones_kept_seconds=self.tombstones_kept_seconds
+            ),
+            protection=Protection(self.files, self.metrics, self.runtime, share_max=self.dead_letter_share_max),
         )
         return self.coordinator
 
@@ -60,6 +70,11 @@ class Engine:
         if self.coordinator is None:
             return True
         return self.runtime.monotonic() - self.coordinator.turned_at < LIVE_SECONDS_MAX
+
+    @property
+    def halted(self) -> list[str]:
+        """Services that stopped in place; see `services.engine.share_limit`."""
+        return [] if self.coordinator is None else self.coordinator.halted
 
     @property
     def ready(self) -> bool:
@@ -126,7 +141,7 @@ def _add_pages(app: App, engine: Engine) -> None:
         return _health(view, ok=engine.live)
 
     async def readyz(view: Any, _request: Any) -> Any:
-        return _health(view, ok=engine.ready)
+        return view.json({"ok": engine.ready, "halted": engine.halted}, status=200 if engine.ready else 503)
 
     for name, view in (("metrics", metrics), ("livez", livez), ("readyz", readyz)):
         app.page(f"/{name}", name=name)(view)

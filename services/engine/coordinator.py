@@ -9,23 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from services.engine.codec import TopicCodec
-from services.engine.lag import LagMeter, stable_ends
+from services.engine.commits import ABORTED, COMMITTED, IN_DOUBT, Commits
+from services.engine.lag import LagMeter
 from services.engine.log import GroupMetadata, Log, LogRecord, TopicPartition
 from services.engine.member import HostedService, Member, Polled, Rebalance
 from services.engine.metrics import Metrics
-from services.engine.recovery import RestoreCancelled
+from services.engine.outage import NotAwaited, Patience
+from services.engine.protection import Protection
+from services.engine.proving import Claim, Prover
+from services.engine.recovery import Recovery, RestoreCancelled
 from services.engine.reference import ReferenceFeed
 from services.engine.restoring import Restored, Restorer
+from services.engine.rounds import Work, by_number, group_offsets
 from services.engine.runtime import Runtime
+from services.engine.snapshots import Part, Snapshots
 from services.engine.state import Overlay
-from services.engine.transaction import GroupOffsets, InDoubt, NotCommitted, Transactions
 from services.engine.work import Batch
 
 T = TypeVar("T")
@@ -35,16 +40,6 @@ POLL_SECONDS = 0.25
 TICK_SECONDS = 1.0
 STOP_SECONDS_MAX = 10.0
 RETRY_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class Work:
-    """One batch of a round, with what is needed to make it durable."""
-
-    member: Member
-    batch: Batch
-    offsets: dict[TopicPartition, int]
-    metadata: GroupMetadata
 
 
 class Agents(Protocol):
@@ -62,7 +57,7 @@ class Agents(Protocol):
 class Coordinator:
     """The heart of a worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts of a worker, each by its name
         self,
         *,
         log: Log,
@@ -73,13 +68,14 @@ class Coordinator:
         transactional_id: str,
         agents: Agents,
         runtime: Runtime,
+        snapshots: Snapshots,
+        protection: Protection,
     ) -> None:
         """Bind everything; `run` starts it."""
         self._log = log
         self._codec = codec
         self._reference = reference
         self._metrics = metrics
-        self._transactional_id = transactional_id
         self._agents = agents
         self._runtime = runtime
         self._services = tuple(services)
@@ -88,12 +84,18 @@ class Coordinator:
         # A restore may wait long for a dead worker's transaction, and one that was overtaken ends a little after the
         # next has begun: room for two of each service, so that none waits behind another's.
         self._threads = runtime.executor(2 * len(services) + 2, "engine")
-        self._commit_thread = runtime.executor(1, "commit")  # of its own: no commit waits behind a restore
-        self._transactions: Transactions | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._finished = asyncio.Event()
-        self._restorer = Restorer(log, runtime, lambda: self._stopping)
+        self._snapshots = snapshots
+        recovery = Recovery(log, snapshots.store, metrics, runtime)
+        self._patience = Patience(runtime, lambda: self._stopping)
+        self._restorer = Restorer(log, recovery, runtime, self._patience, lambda: self._stopping)
+        self._commits = Commits(
+            log, transactional_id, runtime=runtime, patience=self._patience, metrics=metrics, awaited=self._awaited
+        )
+        self._prover = Prover(runtime)
+        self._protection = protection
         self._next_tick = 0.0
         self.turned_at = runtime.monotonic()
         """When the loop last turned; the liveness probe looks at it."""
@@ -108,19 +110,28 @@ class Coordinator:
             loop.call_soon_threadsafe(self._inbox.put_nowait, item)
 
         try:
-            await self._on_thread(self._reference.load)
-            self._metrics.reference_records.set(self._reference.count)
-            self._transactions = await self._on_thread(Transactions, self._log, self._transactional_id)
-            self._members = [Member(service, self._log, self._runtime, post) for service in self._services]
-            lag = LagMeter(self._members, self._metrics, partial(self._on_thread, stable_ends(self._log)))
-            background = [self._watch(self._reference.follow()), self._watch(lag.follow())]
-            self._tasks |= {asyncio.create_task(task) for task in background}
+            await self._prepare_start(post)
+            lag = LagMeter(self._members, self._metrics, self._log, self._runtime, partial(self._ask, "lag"))
+            background = [self._reference.follow(), lag.follow(), self._snapshots.follow(self._members)]
+            self._tasks |= {asyncio.create_task(self._watch(task)) for task in background}
             self._tasks |= {asyncio.create_task(self._watch(m.poll_forever(POLL_SECONDS))) for m in self._members}
             while not self._stopping:
                 await self._turn()
+            await self._snapshots.finish(self._members, self._prove)
+        except NotAwaited:
+            log_event.info("stopped while the log was away; what it did not answer is asked at the next start")
         finally:
             await self._shut_down()
             self._finished.set()
+
+    async def _prepare_start(self, post: Callable[[Any], None]) -> None:
+        """Everything that must be there before the first poll; waits while the log is away."""
+        await self._ask("reference data", self._reference.load)
+        self._metrics.reference_records.set(self._reference.count)
+        await self._commits.open()
+        for service in self._services:
+            name = service.stage.name
+            self._members.append(await self._ask(f"topics of {name}", Member, service, self._log, self._runtime, post))
 
     async def stop(self) -> None:
         """Finish the round, leave the groups, release everything; returns when done."""
@@ -151,10 +162,9 @@ class Coordinator:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._transactions is not None:
-            await asyncio.get_running_loop().run_in_executor(self._commit_thread, self._transactions.close)
+        await self._commits.close()
+        self._snapshots.close()
         self._threads.shutdown(wait=False)
-        self._commit_thread.shutdown(wait=False)
 
     def _release_waiting(self) -> None:
         """Let polling threads go whose batches or rebalances nobody will look at any more."""
@@ -165,8 +175,20 @@ class Coordinator:
             elif isinstance(item, Rebalance) and not item.done.done():
                 item.done.set_result(None)
 
+    async def _ask(self, what: str, function: Callable[..., T], *arguments: Any) -> T:
+        """The log's answer to a question, on a thread; waits while the log is away."""
+        return await self._on_thread(self._patience.ask, what, partial(function, *arguments))
+
     async def _on_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        return await self._awaited(self._threads, function, *arguments)
+
+    async def _awaited(self, threads: Executor, function: Callable[..., T], *arguments: Any) -> T:
+        """The result of a call on a thread. However long it takes, the loop turns meanwhile and the worker is live."""
+        future = asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+        future.add_done_callback(_note_end)  # whoever awaited it may be gone by then
+        while not (await asyncio.wait({future}, timeout=TICK_SECONDS))[0]:
+            self.turned_at = self._runtime.monotonic()
+        return future.result()
 
     # --- one turn
 
@@ -188,13 +210,15 @@ class Coordinator:
             if isinstance(item, Rebalance):
                 await self._rebalance(item)
             elif isinstance(item, Restored):
-                await self._install(item)
+                self._prover.add(item)
             elif isinstance(item, Polled):
                 polled.append(item)
         if self._stopping:
             for item in polled:
                 item.done.set()
             return
+        for claim in self._prover.claims(self._members):
+            await self._prove_ownership(claim)
         await self._round([item for item in polled if item.is_current])
         for item in polled:
             item.done.set()
@@ -202,7 +226,7 @@ class Coordinator:
     async def _gather(self) -> list[Any]:
         """Everything that is waiting; when nothing is, wait for the first item or the next tick."""
         items: list[Any] = []
-        wait_seconds = max(0.0, self._next_tick - self._runtime.monotonic())
+        wait_seconds = self._prover.wait_seconds(max(0.0, self._next_tick - self._runtime.monotonic()))
         with contextlib.suppress(TimeoutError):
             items.append(await asyncio.wait_for(self._inbox.get(), wait_seconds))
         while not self._inbox.empty():
@@ -229,10 +253,17 @@ class Coordinator:
             restored = await self._on_thread(self._restorer.restore, member, numbers, epoch)
             self._inbox.put_nowait(restored)
 
+    async def _prove_ownership(self, claim: Claim) -> None:
+        """Commit what `services.engine.proving` asks for; what was restored is processed from then on."""
+        if await self._commits.commit(claim.records, claim.groups) != COMMITTED:
+            self._prover.failed()
+            return
+        self._prover.succeeded(claim)
+        if claim.restored is not None:
+            await self._install(claim.restored)
+
     async def _install(self, restored: Restored) -> None:
         member = restored.member
-        if not restored.is_current:
-            return
         member.tables.update(restored.tables)
         member.next_offsets.update(restored.offsets)
         rows = sum(tables.count() for tables in restored.tables.values())
@@ -248,14 +279,22 @@ class Coordinator:
         ready = {(member.stage.name, number) for member in self._members for number in member.tables}
         for member in self._members:
             self._metrics.owned_partitions.labels(member.stage.name).set(len(member.tables))
+            self._protection.count_waiting(member)
         await self._agents.announce(ready)
 
     @property
     def ready(self) -> bool:
-        """Whether reference data is loaded, every group was joined, and everything owned is restored."""
-        return bool(self._members) and all(
-            member.epoch > 0 and member.owned == member.tables.keys() for member in self._members
+        """Whether the log answers and every service has joined, restored and proved what it owns, and is not halted."""
+        if len(self._members) < len(self._services) or self._prover.is_failing or self._patience.waits_for:
+            return False
+        return all(
+            member.epoch > 0 and member.owned == member.tables.keys() and not member.halted for member in self._members
         )
+
+    @property
+    def halted(self) -> list[str]:
+        """Services that stand still because too many of their records failed."""
+        return self._protection.halted
 
     # --- the round
 
@@ -264,22 +303,32 @@ class Coordinator:
         if due:
             self._next_tick = self._runtime.monotonic() + TICK_SECONDS
             self._metrics.reference_records.set(self._reference.count)
-        works = self._prepare(polled, due=due)
+            self._protection.remind()
+        works = self._prepare([item for item in polled if not item.member.halted], due=due)
         if not works:
             return
         await asyncio.gather(*(self._process(work) for work in works))
         for work in works:
             if work.batch.failure is not None:
                 raise work.batch.failure
-        lasting = [work for work in works if work.batch.records or work.batch.result]
+        works = self._admitted(works)
+        awaited = self._snapshots.is_waited_for  # its proof may have nothing to write
+        lasting = [w for w in works if w.batch.records or w.batch.result or awaited(w.member, w.batch.partition)]
         if lasting:
             await self._make_durable(lasting)
+
+    def _admitted(self, works: Sequence[Work]) -> list[Work]:
+        """What may be made durable; a service of which too many records failed stops where it is."""
+        halted = self._protection.admit([(work.member.stage.name, work.batch) for work in works])
+        for work in works:
+            work.member.halted |= work.member.stage.name in halted
+        return [work for work in works if not work.member.halted]
 
     def _prepare(self, polled: Sequence[Polled], *, due: bool) -> list[Work]:
         now_us = self._runtime.now_us()
         fetched: dict[tuple[Member, int], tuple[list[LogRecord], GroupMetadata]] = {}
         for item in polled:
-            for number, records in _by_number(item.records).items():
+            for number, records in by_number(item.records).items():
                 if number in item.member.tables:  # else no longer ours: another worker may be processing it
                     earlier, _ = fetched.get((item.member, number), ([], None))
                     fetched[item.member, number] = (earlier + records if earlier else records, item.metadata)
@@ -288,7 +337,7 @@ class Coordinator:
             for (member, number), (records, metadata) in fetched.items()
         ]
         if due:
-            for member in self._members:
+            for member in [member for member in self._members if not member.halted]:
                 idle = [number for number in sorted(member.tables) if (member, number) not in fetched]
                 membership = member.metadata
                 if idle and membership is not None:
@@ -319,6 +368,7 @@ class Coordinator:
         # by.
         offsets = member.offsets_of(number)
         ends = {record.topic: record.offset + 1 for record in records}
+        self._protection.watch(member.stage.name, batch, offsets, ends)
         offsets.update({TopicPartition(topic, number): end for topic, end in ends.items()})
         return Work(member, batch, offsets, metadata)
 
@@ -330,39 +380,40 @@ class Coordinator:
             self._metrics.batch_seconds.labels(work.member.stage.name).observe(work.batch.seconds)
 
     async def _make_durable(self, works: Sequence[Work]) -> None:
-        assert self._transactions is not None
-        started = self._runtime.monotonic()
         records = [record for work in works if work.batch.result for record in work.batch.result.records]
-        groups = _group_offsets(works)
-        try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._commit_thread, self._transactions.commit, records, groups
-            )
-        except NotCommitted as error:
-            self._metrics.transactions.labels("aborted").inc()
-            log_event.warning("transaction aborted, its input will be processed again", cause=str(error))
+        proved = self._snapshots.begin([(work.member, work.batch.partition) for work in works])
+        outcome = await self._commits.commit(records, group_offsets(works))
+        if outcome == ABORTED:
+            self._snapshots.had_no_effect()
             self._rewind(works)
             await asyncio.sleep(RETRY_SECONDS)
-            return
-        except InDoubt as error:
-            self._metrics.transactions.labels("in_doubt").inc()
-            log_event.warning("outcome of a transaction unknown, asking the log", cause=str(error))
+        elif outcome == IN_DOUBT:
             await self._rebuild(works)
-            return
-        self._metrics.transactions.labels("committed").inc()
-        self._metrics.transaction_seconds.observe(self._runtime.monotonic() - started)
-        self._apply(works)
+        else:
+            self._apply(works)
+            self._snapshots.applied(proved)
+
+    async def _prove(self, parts: Sequence[Part]) -> None:
+        """Commit an empty transaction: it shows that these partitions are still ours (`services.engine.snapshots`)."""
+        works: list[Work] = []
+        for member, number in parts:
+            membership = member.metadata
+            if membership is not None:
+                works.append(self._work(member, number, [], membership, self._runtime.now_us(), due=False))
+                works[-1].batch.process()
+        if works:
+            await self._make_durable(works)
 
     def _apply(self, works: Sequence[Work]) -> None:
         """The commit has returned: what was decided is now true."""
         now_us = self._runtime.now_us()
-        self._metrics.last_commit.set(now_us / 1e6)
         for work in works:
             member, batch = work.member, work.batch
             assert batch.result is not None
-            tables = member.tables.get(batch.partition)
-            if tables is not None:
-                tables.apply(batch.overlay.changes())
+            if member.holds(batch.partition):  # else it is the new owner's to know
+                member.tables[batch.partition].apply(batch.overlay.changes())
+                self._prover.note(member, [batch.partition])
+                self._protection.committed(member, batch)
                 member.next_offsets.update(work.offsets)
             self._metrics.count(member.stage.name, batch.result.tally, now_us=now_us)
 
@@ -376,30 +427,17 @@ class Coordinator:
         """Only the log knows: rebuild the state of everything that took part, and read on from what is committed."""
         for work in works:
             member, number = work.member, work.batch.partition
-            if number not in member.tables:
+            if not member.holds(number):
                 continue
             try:
                 restored = await self._on_thread(self._restorer.restore, member, [number], member.epoch)
-            except RestoreCancelled:
-                return
+            except RestoreCancelled:  # taken from us, or all stops
+                continue
             member.tables.update(restored.tables)
             member.next_offsets.update(restored.offsets)
         self._rewind(works)
 
 
-def _by_number(records: Sequence[LogRecord]) -> dict[int, list[LogRecord]]:
-    numbers: dict[int, list[LogRecord]] = {}
-    for record in records:
-        numbers.setdefault(record.partition, []).append(record)
-    return numbers
-
-
-def _group_offsets(works: Sequence[Work]) -> list[GroupOffsets]:
-    """The offsets of each group, once per membership snapshot."""
-    merged: dict[tuple[str, int], GroupOffsets] = {}
-    for work in works:
-        key = (work.member.group, id(work.metadata))
-        earlier = merged.get(key)
-        offsets = {**(earlier.offsets if earlier else {}), **work.offsets}
-        merged[key] = GroupOffsets(offsets, work.metadata)
-    return list(merged.values())
+def _note_end(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,28 +1,54 @@
 """What could not be read or processed goes to `dead-letters`: byte for byte, with the reason in headers.
 
-Headers added, after the original ones: `err.class` (DECODE, BUG), `err.stage`, `err.message` (one sentence, no
-payload), `err.fingerprint` (same trouble, same fingerprint), `src.topic`, `src.partition`, `src.offset`,
-`src.timestamp`.
+Headers added, after the original ones and beginning with `err.class`: `err.class` (see `ERROR_CLASSES`), `err.stage`,
+`err.message` (one sentence, no payload), `err.fingerprint` (same trouble, same fingerprint), `src.topic`,
+`src.partition`, `src.offset`, `src.timestamp`, `attempt` (how often it was processed), `quarantine` (the name under
+which it waits, see `services.engine.quarantine`), and `repair.changed` where the value is not the original one but that
+of a repair which failed.
 """
 
 from __future__ import annotations
 
 import hashlib
 
-from services.engine.log import LogRecord, OutgoingRecord
+from services.engine.log import Headers, LogRecord, OutgoingRecord
 
 TOPIC = "dead-letters"
 DECODE = "DECODE"
+"""The bytes could not be read."""
 BUG = "BUG"
-ERROR_CLASSES = (DECODE, BUG)
+"""A reader or a rule raised."""
+CRASH = "CRASH"
+"""The process ended each time it was handled."""
+PARKED = "PARKED"
+"""Nothing is known to be wrong with it: an earlier record of its key waits, and it must not overtake it."""
+ERROR_CLASSES = (DECODE, BUG, CRASH, PARKED)
 MESSAGE_CHARACTERS_MAX = 500
+ATTEMPT = "attempt"
+QUARANTINE = "quarantine"
+CHANGED = "repair.changed"
+_FIRST_ADDED = "err.class"
 
 
-def dead_letter(record: LogRecord, *, error_class: str, stage: str, message: str) -> OutgoingRecord:
+def source_id(service: str, topic: str, partition: int, offset: int) -> str:
+    """The one id of a dead letter, of its repairs and of their outcome: `service/topic/partition/offset`."""
+    return f"{service}/{topic}/{partition}/{offset}"
+
+
+def dead_letter(
+    record: LogRecord,
+    *,
+    error_class: str,
+    stage: str,
+    message: str,
+    quarantine: str,
+    attempt: int = 1,
+    changed: str | None = None,
+) -> OutgoingRecord:
     """Wrap a record that could not be handled."""
     fingerprint = hashlib.sha256(f"{error_class}|{stage}|{record.topic}|{message}".encode()).hexdigest()[:16]
     added = {
-        "err.class": error_class,
+        _FIRST_ADDED: error_class,
         "err.stage": stage,
         "err.message": message[:MESSAGE_CHARACTERS_MAX],
         "err.fingerprint": fingerprint,
@@ -30,6 +56,18 @@ def dead_letter(record: LogRecord, *, error_class: str, stage: str, message: str
         "src.partition": str(record.partition),
         "src.offset": str(record.offset),
         "src.timestamp": str(record.timestamp_ms),
+        ATTEMPT: str(attempt),
+        QUARANTINE: quarantine,
     }
+    if changed is not None:
+        added[CHANGED] = changed
     headers = (*record.headers, *((name, text.encode()) for name, text in added.items()))
     return OutgoingRecord(TOPIC, record.key, record.value, headers)
+
+
+def original_headers(letter: Headers) -> Headers:
+    """The headers the record had before it became a dead letter; also those of one that had been a dead letter."""
+    names = [name for name, _ in letter]
+    if _FIRST_ADDED not in names:
+        return letter
+    return letter[: len(names) - 1 - names[::-1].index(_FIRST_ADDED)]

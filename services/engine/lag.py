@@ -1,58 +1,213 @@
-"""How far each service is behind, asked of the log from time to time, beside the work."""
+"""How far each service is behind: records, and the age of the oldest; asked of the log from time to time.
+
+A record is behind until the offset after it is committed; that it was fetched or is being processed does not count.
+Markers of transactions, which lie in the log like records and are never delivered, are not behind. Partitions that are
+owned but not yet restored are: the lag of a worker must not vanish while it recovers.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import structlog
 
 from services.engine.log import Log, LogError, TopicPartition
 from services.engine.member import Member
 from services.engine.metrics import Metrics
+from services.engine.runtime import Runtime
 
 log_event = structlog.get_logger("posttrade.engine")
 
 LAG_SECONDS = 2.0
+"""Time between two measurements, and by how much the age of a record may be told too high."""
+ASK_AGE_SECONDS = 10.0
+"""Time between two looks at the oldest record of a partition that was behind before it was first measured."""
+_READ_SECONDS_MAX = 5.0
+_POLL_SECONDS = 0.1
+_SEEN_MAX = 512
 
-Ask = Callable[[list[TopicPartition]], Awaitable[dict[TopicPartition, int]]]
+
+class OnThread(Protocol):
+    """Runs a call that blocks on another thread."""
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        """Await its result."""
+        ...
+
+
+class Arrivals:
+    """When the records of one partition came, as far as repeated looks at its end tell: between two looks."""
+
+    def __init__(self) -> None:
+        """No look yet."""
+        self._seen: deque[tuple[int, int]] = deque()
+        """(time of the look, end found) of looks that found more than is done, oldest first."""
+        self._done_us: int | None = None
+        """The last look whose end is done: what is behind came after it."""
+
+    def oldest_us(self, now_us: int, end: int, done: int) -> int | None:
+        """Note a look. Not later than this the oldest record behind came; None when it was there before the first look.
+
+        Answers `now_us` when nothing is behind. `end` and `done` are next offsets: of the log, and of the group.
+        """
+        self._seen.append((now_us, end))
+        while self._seen and self._seen[0][1] <= done:
+            self._done_us = self._seen.popleft()[0]
+        if len(self._seen) > _SEEN_MAX:  # hours behind: coarser steps will do, and each still errs to the older side
+            self._seen = deque(list(self._seen)[::2])
+        return self._done_us
 
 
 class LagMeter:
-    """Compares what the log holds with what the members have read."""
+    """Compares what the log holds with what the groups have committed."""
 
-    def __init__(self, members: Sequence[Member], metrics: Metrics, stable_ends: Ask) -> None:
-        """Bind; `stable_ends` asks the log, on a thread, for the last stable offset of each partition."""
+    def __init__(
+        self, members: Sequence[Member], metrics: Metrics, log: Log, runtime: Runtime, on_thread: OnThread
+    ) -> None:
+        """Bind; what blocks runs through `on_thread`."""
         self._members = members
         self._metrics = metrics
-        self._stable_ends = stable_ends
+        self._log = log
+        self._runtime = runtime
+        self._on_thread = on_thread
+        self._arrivals: dict[tuple[str, TopicPartition], Arrivals] = {}
+        self._asked: dict[tuple[str, TopicPartition], tuple[int, int]] = {}
+        """When the log was asked for the oldest record, and the record's own time."""
+        self._unrestored: dict[str, tuple[int, dict[TopicPartition, int]]] = {}
+        """By service: the epoch, and what the group had committed in partitions that are not restored yet."""
 
     async def follow(self) -> None:
-        """Measure until cancelled. A measurement that fails must not end the work it measures."""
+        """Measure until cancelled."""
+        await asyncio.gather(*(self._follow(member) for member in self._members))
+
+    async def _follow(self, member: Member) -> None:
+        """One service. A measurement that fails must not end the work it measures."""
         while True:
             await asyncio.sleep(LAG_SECONDS)
-            for member in self._members:
-                if member.consumer is None:
-                    continue
-                try:
-                    await self._measure(member)
-                except LogError as error:
-                    log_event.warning("lag could not be measured", service=member.stage.name, cause=str(error))
+            if member.consumer is None:
+                continue
+            try:
+                await self._measure(member)
+            except LogError as error:
+                log_event.warning("lag could not be measured", service=member.stage.name, cause=str(error))
 
     async def _measure(self, member: Member) -> None:
-        assert member.consumer is not None
-        ends = await self._stable_ends(member.partitions_of(member.tables))
-        positions = member.consumer.positions()
+        owned, epoch = member.partitions_of(sorted(member.owned)), member.epoch
+        committed = await self._committed(member, owned)
+        now_us = self._runtime.now_us()  # before the ends: what comes after it may be missing in them
+        ends = await self._on_thread(_stable_ends, self._log, owned)
+        if member.epoch != epoch:
+            return  # other partitions by now; the next measurement comes soon
+        done = {partition: self._done(member, partition, committed) for partition in owned}
         lag = dict.fromkeys(member.inputs, 0)
         for partition, end in ends.items():
-            position = max(positions.get(partition, 0), member.next_offsets.get(partition, 0))
-            lag[partition.topic] += max(0, end - position)
+            lag[partition.topic] += max(0, end - done[partition])
+        self._tell(member, lag)
+        came_us = self._came_us(member.stage.name, now_us, ends, done)
+        unseen = {partition: done[partition] for partition, time_us in came_us.items() if time_us is None}
+        self._tell_age(member, now_us, came_us | await self._ask(member.stage.name, unseen, now_us))
+
+    def _came_us(
+        self, service: str, now_us: int, ends: Mapping[TopicPartition, int], done: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int | None]:
+        """When the oldest record behind came; None where it was there before the first look."""
+        keys = {(service, partition) for partition in ends}
+        # What is not ours now, and comes back later, will not have been looked at meanwhile.
+        self._arrivals = {key: seen for key, seen in self._arrivals.items() if key[0] != service or key in keys}
+        self._asked = {key: answer for key, answer in self._asked.items() if key[0] != service or key in keys}
+        return {
+            partition: self._arrivals.setdefault((service, partition), Arrivals()).oldest_us(
+                now_us, end, done[partition]
+            )
+            for partition, end in ends.items()
+        }
+
+    def _done(self, member: Member, partition: TopicPartition, committed: Mapping[TopicPartition, int]) -> int:
+        """The offset before which nothing is behind: what is committed now, and markers that follow it."""
+        restored = member.next_offsets.get(partition)
+        done = committed.get(partition, 0) if restored is None else restored
+        return max(done, member.settled.get(partition, 0))
+
+    async def _committed(self, member: Member, owned: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """What the group has committed where no restore has told it yet; asked once in an epoch, it does not change."""
+        epoch = member.epoch
+        missing = [partition for partition in owned if partition not in member.next_offsets]
+        if not missing:
+            return {}
+        known = self._unrestored.get(member.stage.name)
+        if known is None or known[0] != epoch:
+            found = await self._ask_committed(member, missing)
+            if found is None:
+                return {}
+            known = epoch, {partition: offset or 0 for partition, offset in found.items()}
+            self._unrestored[member.stage.name] = known
+        return known[1]
+
+    async def _ask_committed(
+        self, member: Member, missing: list[TopicPartition]
+    ) -> Mapping[TopicPartition, int | None] | None:
+        """Ask the group; None when it is restored, or other partitions are ours, before the answer comes.
+
+        The answer waits out pending transactions. Once restored that may be our own, and its hanging must be seen.
+        """
+        assert member.consumer is not None
+        epoch = member.epoch
+        asking: asyncio.Future[Mapping[TopicPartition, int | None]]
+        asking = asyncio.ensure_future(self._on_thread(member.consumer.committed, missing))
+        asking.add_done_callback(lambda answer: answer.cancelled() or answer.exception())  # it may come too late
+        while not asking.done():
+            await asyncio.wait({asking}, timeout=LAG_SECONDS)
+            if member.epoch != epoch or all(partition in member.next_offsets for partition in missing):
+                return None
+        return asking.result()
+
+    async def _ask(self, service: str, behind: Mapping[TopicPartition, int], now_us: int) -> dict[TopicPartition, int]:
+        """The same for partitions that were behind from the start: read in the log, and not too often."""
+        due_us = now_us - int(ASK_AGE_SECONDS * 1e6)
+        due = {
+            partition: offset
+            for partition, offset in behind.items()
+            if self._asked.get((service, partition), (due_us, 0))[0] <= due_us
+        }
+        if due:
+            found = await self._on_thread(_times_us, self._log, self._runtime, due)
+            for partition in due:
+                _, earlier_us = self._asked.get((service, partition), (0, now_us))
+                self._asked[service, partition] = now_us, found.get(partition, earlier_us)
+        return {partition: self._asked[service, partition][1] for partition in behind}
+
+    def _tell(self, member: Member, lag: Mapping[str, int]) -> None:
+        service = member.stage.name
         for topic, count in lag.items():
-            self._metrics.lag.labels(member.stage.name, topic).set(count)
+            self._metrics.lag.labels(service, topic).set(count)
         rows = sum(tables.count() for tables in member.tables.values())
-        self._metrics.state_rows.labels(member.stage.name).set(rows)
+        self._metrics.state_rows.labels(service).set(rows)
+
+    def _tell_age(self, member: Member, now_us: int, came_us: Mapping[TopicPartition, int | None]) -> None:
+        oldest_us = dict.fromkeys(member.inputs, now_us)
+        for partition, time_us in came_us.items():
+            if time_us is not None:
+                oldest_us[partition.topic] = min(time_us, oldest_us[partition.topic])
+        for topic, time_us in oldest_us.items():
+            self._metrics.lag_seconds.labels(member.stage.name, topic).set((now_us - time_us) / 1e6)
 
 
-def stable_ends(log: Log) -> Callable[[list[TopicPartition]], dict[TopicPartition, int]]:
-    """The question to the log, blocking."""
-    return lambda partitions: log.end_offsets(partitions, committed_only=True)
+def _stable_ends(log: Log, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    return log.end_offsets(partitions, committed_only=True)
+
+
+def _times_us(log: Log, runtime: Runtime, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """Time of the first record at or after each offset, microseconds; without those where none was found in time."""
+    found: dict[TopicPartition, int] = {}
+    deadline = runtime.monotonic() + _READ_SECONDS_MAX
+    reader = log.reader(offsets)
+    try:
+        while len(found) < len(offsets) and not reader.at_end() and runtime.monotonic() < deadline:
+            for record in reader.poll(len(offsets), _POLL_SECONDS):
+                found.setdefault(TopicPartition(record.topic, record.partition), record.timestamp_ms * 1000)
+    finally:
+        reader.close()
+    return found

@@ -9,7 +9,12 @@ Errors are named by their remedy:
     LogError
      ├─ AbortRequired     the transaction cannot be committed: abort, forget, rewind, go on with the same producer
      ├─ CommitUnknown     whether the commit happened is not known: throw the producer away, make a new one, ask
-     `committed` └─ Fenced            a newer worker has taken this identity over: stop
+     │                    `committed`
+     ├─ Fenced            a newer worker has taken this identity over: stop
+     ├─ Unavailable       the log does not answer: wait and ask again
+     └─ OffsetsLost       the log no longer holds what a group has yet to read: stop, a person must decide
+
+A plain LogError is what waiting does not mend: a missing topic, a right that was not granted. It ends the worker.
 """
 
 from __future__ import annotations
@@ -36,11 +41,28 @@ class Fenced(LogError):
     """A newer producer with the same transactional id exists; this worker must stop."""
 
 
+class Unavailable(LogError):
+    """The log does not answer, or says that it cannot yet; the same question may be asked again."""
+
+
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
 
     topic: str
     partition: int
+
+
+class OffsetsLost(LogError):
+    """The next record of a group is not in the log: it was deleted unread, or the topic is another one by now."""
+
+    def __init__(self, group: str, partition: TopicPartition, cause: str) -> None:
+        """Name the place and what was found there; the sentence says what to do."""
+        super().__init__(
+            f"{group} cannot go on in partition {partition.partition} of {partition.topic}: {cause}. Records may be "
+            "lost: restore the topic, or decide what becomes of them and set the group's offset with "
+            f"kafka-consumer-groups --reset-offsets --group {group} --topic {partition.topic}:{partition.partition}; "
+            "then start the worker again"
+        )
 
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -72,7 +94,7 @@ class RebalanceListener(Protocol):
     """Told of ownership changes, inside `GroupConsumer.poll` and `close`, on the polling thread."""
 
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """These partitions are now ours, in addition to what was. They are paused until `resume` is called."""
+        """These partitions are now ours, in addition to what was. They are paused: `seek` them, then `resume`."""
         ...
 
     def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
@@ -96,7 +118,8 @@ class GroupConsumer(Protocol):
     def poll(self, records_max: int, timeout_seconds: float) -> list[LogRecord]:
         """Up to `records_max` records of owned, unpaused partitions, in offset order per partition.
 
-        Returns at once when there are records, else waits up to the timeout. Only committed records are seen.
+        Returns at once when there are records, else waits up to the timeout. Only committed records are seen. A log
+        that is away looks like one without records. Raises OffsetsLost when the next record is no longer there.
         """
         ...
 
@@ -111,16 +134,24 @@ class GroupConsumer(Protocol):
     def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
         """Next offset to read as committed by the group; None where nothing was. Waits out pending transactions.
 
-        Any thread may call it, also while `poll` runs or waits inside a listener.
+        Any thread may call it, also while `poll` runs or waits inside a listener. Raises Unavailable when transactions
+        stay pending for longer than a call may wait: ask again.
         """
         ...
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Read on from these offsets; ignored for partitions that are no longer owned."""
+        """Read on from these offsets, never from before them; ignored for partitions that are no longer owned."""
+        ...
+
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        """Stop delivering these partitions, which stay ours; ignored for partitions that are no longer owned."""
         ...
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        """Start delivering these partitions; ignored for partitions that are no longer owned."""
+        """Start delivering these partitions; ignored for partitions that are no longer owned.
+
+        Raises LogError for one that was never told where to read: no default is right for an input.
+        """
         ...
 
     def close(self) -> None:
@@ -129,7 +160,21 @@ class GroupConsumer(Protocol):
 
 
 class TransactionalProducer(Protocol):
-    """A writer with a stable identity. Calls raise AbortRequired, CommitUnknown or Fenced, nothing else of the log."""
+    """A writer with a stable identity. Calls raise AbortRequired, CommitUnknown or Fenced.
+
+    A plain LogError says what no repetition mends.
+    """
+
+    transaction_timeout_seconds: float
+    """The log itself may abort a transaction that is open for longer, and then answers as if it had been fenced."""
+
+    @property
+    def doubt(self) -> str | None:
+        """Why nothing may be begun with this producer any more, although no call has raised: `SLOW`, `DISCONNECTED`.
+
+        A request of the last transaction may still be on its way and would then hit the next one. None: no doubt.
+        """
+        ...
 
     def begin(self) -> None:
         """Open a transaction."""
@@ -156,6 +201,12 @@ class TransactionalProducer(Protocol):
         ...
 
 
+SLOW = "slow"
+"""A commit or abort took longer than a request may: the client may have repeated it."""
+DISCONNECTED = "disconnected"
+"""A connection was lost, or a request was given up, while a commit or abort was under way."""
+
+
 class LogReader(Protocol):
     """Reads partitions from given offsets, outside any group. Only committed records are seen."""
 
@@ -176,14 +227,17 @@ class LogReader(Protocol):
 
 
 class Log(Protocol):
-    """The whole log."""
+    """The whole log. Every call may raise Unavailable, after seconds at most."""
 
     def consumer(self, group: str, topics: Sequence[str], listener: RebalanceListener) -> GroupConsumer:
         """Join a group."""
         ...
 
     def producer(self, transactional_id: str) -> TransactionalProducer:
-        """Take over an identity: older producers of the same id are fenced, their open transaction is aborted."""
+        """Take over an identity: older producers of the same id are fenced, their open transaction is aborted.
+
+        Raises Unavailable when the log does not answer in time.
+        """
         ...
 
     def reader(self, offsets: Mapping[TopicPartition, int]) -> LogReader:
@@ -196,6 +250,17 @@ class Log(Protocol):
 
     def partitions(self, topic: str) -> int:
         """Number of partitions; raises LogError when the topic does not exist."""
+        ...
+
+    def topic_id(self, topic: str) -> str:
+        """Which topic it is: one that is deleted and created again under the same name is another one.
+
+        Raises LogError when it does not exist or cannot be asked.
+        """
+        ...
+
+    def start_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Offset of the first record that each partition still holds, or would have held."""
         ...
 
     def end_offsets(self, partitions: Iterable[TopicPartition], *, committed_only: bool) -> dict[TopicPartition, int]:

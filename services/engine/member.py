@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from services.engine.log import GroupConsumer, GroupMetadata, Log, LogError, LogRecord, TopicPartition
+import structlog
+
+from services.engine.log import GroupConsumer, GroupMetadata, Log, LogError, LogRecord, TopicPartition, Unavailable
 from services.engine.runtime import Runtime
 from services.engine.state import Tables, changelog_topic
 from services.stage import Stage
 
 T = TypeVar("T")
+log_event = structlog.get_logger("posttrade.engine")
 
 BATCH_SECONDS_TARGET = 0.08  # the event loop is blocked while a batch is processed: health checks and timers wait
 BATCH_RECORDS_MIN = 20
@@ -92,6 +95,8 @@ class Member:
         self.tables: dict[int, Tables] = {}
         """Restored partitions only: what is not here is not processed."""
         self.next_offsets: dict[TopicPartition, int] = {}
+        self.settled: dict[TopicPartition, int] = {}
+        """Where reading stood when all that had been delivered was committed: behind markers, which no commit names."""
         self.epoch = 0
         """Raised by every change of ownership, so that a restore that was overtaken knows it."""
         self.reading = 0
@@ -102,8 +107,14 @@ class Member:
         """Set by the coordinator after an abort. It never waits for the polling thread, which may be waiting for it."""
         self._membership: tuple[int, GroupMetadata] | None = None
         """Taken after each poll, with the number of the reading: only the polling thread may ask the consumer."""
-        self._resumable: SimpleQueue[tuple[int, list[TopicPartition]]] = SimpleQueue()
-        """What the next poll resumes, each with the epoch in which it was restored."""
+        self._resumable: SimpleQueue[tuple[int, dict[TopicPartition, int]]] = SimpleQueue()
+        """What the next poll resumes, and where, each with the epoch in which it was restored."""
+        self._untaken: list[Rebalance] = []
+        """Rebalances that the coordinator has not taken yet."""
+        self.proved_at: dict[int, float] = {}
+        """When a committed transaction last showed that a number is ours (`services.engine.proving`)."""
+        self.halted = False
+        """Set by the coordinator, for good: what is owned is paused and stays so, also what is assigned later."""
         self.records_max = 200
         self.stopping = False
         self._log = log
@@ -113,7 +124,7 @@ class Member:
         self.consumer: GroupConsumer | None = None
 
     def _check_partition_counts(self, log: Log) -> None:
-        topics = [*self.inputs, changelog_topic(self.stage.name)] if self.stage.state_types else self.inputs
+        topics = [*self.inputs, changelog_topic(self.stage.name)]
         counts = {topic: log.partitions(topic) for topic in topics}
         if len(set(counts.values())) != 1:
             found = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
@@ -137,15 +148,31 @@ class Member:
     def _hand_over(self, rebalance: Rebalance) -> None:
         if self.stopping:  # the coordinator has finished its last round and processes nothing any more
             return
+        self._untaken.append(rebalance)
         self._post(rebalance)
-        self._runtime.wait(rebalance.done, REBALANCE_SECONDS_MAX)
+        try:
+            self._runtime.wait(rebalance.done, REBALANCE_SECONDS_MAX)
+        except TimeoutError:
+            # The round under way is stuck, in an outage above all. The group goes on without it: what it still commits
+            # is refused or waited for by the new owner, and `untaken` keeps all that is not ours out of our tables.
+            log_event.warning(
+                "a rebalance did not wait for the round under way any longer",
+                service=self.stage.name, seconds=REBALANCE_SECONDS_MAX,
+            )  # fmt: skip
 
     def _poll_once(self, timeout_seconds: float) -> tuple[Polled | None, bool]:
         """Poll; also says whether ownership changed meanwhile, so that the records are not a plain continuation."""
         assert self.consumer is not None
-        self._resume()
+        if self.halted:
+            self.consumer.pause(self.partitions_of(self.owned.copy()))
+        else:
+            self._resume()
         reading = self.reading
-        records = self.consumer.poll(self.records_max, timeout_seconds)
+        try:
+            records = self.consumer.poll(self.records_max, timeout_seconds)
+        except Unavailable:  # whoever needs an answer says so; here there is simply nothing to do
+            self._runtime.sleep(timeout_seconds)
+            records = []
         metadata = self.consumer.metadata()
         self._membership = self.reading, metadata
         polled = Polled(self, records, metadata, reading) if records else None
@@ -154,9 +181,10 @@ class Member:
     def _resume(self) -> None:
         assert self.consumer is not None
         while not self._resumable.empty():
-            epoch, partitions = self._resumable.get()
+            epoch, offsets = self._resumable.get()
             if epoch == self.epoch:  # else they were revoked meanwhile; ours again or not, they are not restored yet
-                self.consumer.resume(partitions)
+                self.consumer.seek(offsets)
+                self.consumer.resume(offsets)
 
     def _join(self) -> None:
         """On the polling thread, as `_close` is: a worker that stops while it joins must not stay in the group."""
@@ -195,6 +223,13 @@ class Member:
                 before = None
             elif polled is not None:
                 before = polled
+            elif (before is None or before.done.is_set()) and not self.halted:  # halted: what was read was dropped
+                self._settle()
+
+    def _settle(self) -> None:
+        """Nothing is fetched and nothing under way, so what lies before the reading positions is done."""
+        assert self.consumer is not None
+        self.settled = {p: at for p, at in self.consumer.positions().items() if p.partition in self.tables}
 
     async def _rewind(self) -> None:
         """Read on from what is durable, in every partition. No batch is under way, so `next_offsets` stands still."""
@@ -208,6 +243,8 @@ class Member:
         A restore that is still running is overtaken by the new epoch, so what it would have brought is asked for again.
         """
         self.epoch += 1
+        if rebalance in self._untaken:
+            self._untaken.remove(rebalance)
         numbers = self._numbers(rebalance.partitions)
         if not rebalance.assigned:
             self._forget(numbers)
@@ -219,8 +256,10 @@ class Member:
         for number in numbers:
             self.owned.discard(number)
             self.tables.pop(number, None)
+            self.proved_at.pop(number, None)
             for topic in self.inputs:
                 self.next_offsets.pop(TopicPartition(topic, number), None)
+                self.settled.pop(TopicPartition(topic, number), None)
 
     def _numbers(self, partitions: Sequence[TopicPartition]) -> set[int]:
         by_topic: dict[str, set[int]] = {topic: set() for topic in self.inputs}
@@ -237,12 +276,24 @@ class Member:
 
     def resume_soon(self, numbers: Iterable[int]) -> None:
         """Let the next poll resume restored partitions. Not awaited: that thread may wait for the coordinator."""
-        self._resumable.put((self.epoch, self.partitions_of(numbers)))
+        self._resumable.put((self.epoch, {p: self.next_offsets[p] for p in self.partitions_of(numbers)}))
+
+    def is_given_away(self, number: int) -> bool:
+        """Whether a rebalance that waits to be taken, or was waited for too long, takes a number from us."""
+        revokes = [rebalance for rebalance in [*self._untaken] if not rebalance.assigned]
+        return any(partition.partition == number for rebalance in revokes for partition in rebalance.partitions)
+
+    def holds(self, number: int) -> bool:
+        """Whether a number is restored and still ours."""
+        return number in self.tables and not self.is_given_away(number)
 
     @property
     def metadata(self) -> GroupMetadata | None:
-        """The membership under which `tables` are ours; None while a rebalance or a rewind is not over."""
-        if self._membership is None:
+        """The membership under which `tables` are ours; None while a rebalance or a rewind is not over.
+
+        Also while a rebalance waits to be taken: its membership must never vouch for tables of the one before.
+        """
+        if self._membership is None or self._untaken:
             return None
         reading, metadata = self._membership
         return metadata if reading == self.reading else None
@@ -250,6 +301,10 @@ class Member:
     def offsets_of(self, number: int) -> dict[TopicPartition, int]:
         """Where each input of a number goes on."""
         return {partition: self.next_offsets[partition] for partition in self.partitions_of([number])}
+
+    def read_offsets_of(self, number: int) -> dict[TopicPartition, int]:
+        """The same, and past what is never delivered: markers of transactions, which a commit of records leaves out."""
+        return {p: max(offset, self.settled.get(p, 0)) for p, offset in self.offsets_of(number).items()}
 
     def adapt(self, records: int, seconds: float) -> None:
         """Choose the next poll's size so that a batch takes about BATCH_SECONDS_TARGET."""

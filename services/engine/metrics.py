@@ -20,9 +20,13 @@ from prometheus_client import (
 
 from services.domain.reason import Reason
 from services.engine.dead_letters import ERROR_CLASSES, TOPIC
+from services.engine.repair import RESOLVED_TOPIC, RepairOutcome
+from services.engine.transaction import RECREATION_REASONS
 from services.engine.work import Tally
 
 TRANSACTION_RESULTS = ("committed", "aborted", "in_doubt")
+SNAPSHOT_RESULTS = ("written", "failed", "discarded")
+RESTORE_SOURCES = ("snapshot", "changelog")
 _PREFIX = "posttrade_"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -50,6 +54,9 @@ class Metrics:
             "transaction_seconds", "Time of one transaction, from begin to committed.", _SECONDS
         )
         self.transactions = counter("transactions", "Transactions by how they ended.", "result")
+        self.producer_recreations = counter(
+            "producer_recreations", "Transactional producers that were replaced because of a doubt.", "reason"
+        )
         self.end_to_end_seconds = histogram(
             "end_to_end_seconds",
             "From the moment the last input of a trade entered the log to the commit of this service's output.",
@@ -58,21 +65,67 @@ class Metrics:
         )
         self.lag = gauge(
             "lag_records",
-            "Committed records not yet processed: last stable offset minus own position.",
+            "Records in the log whose processing is not committed: last stable offset minus committed offset.",
+            "service",
+            "topic",
+        )
+        self.lag_seconds = gauge(
+            "lag_seconds",
+            "Age of the oldest record whose processing is not committed; 0 when there is none.",
             "service",
             "topic",
         )
         self.owned_partitions = gauge("owned_partitions", "Partitions this worker owns and has restored.", "service")
         self.rebalances = counter("rebalances", "Changes of partition ownership.", "service")
-        self.restore_seconds = histogram(
-            "restore_seconds", "Time to rebuild the state of newly assigned partitions.", _LONG_SECONDS, "service"
-        )
         self.state_rows = gauge("state_rows", "Rows a service remembers.", "service")
         self.reference_records = gauge("reference_records", "Reference data rows held.")
         self.last_commit = gauge("last_commit_timestamp_seconds", "When the last transaction was committed.")
         Info("posttrade_build", "Version of the service.", registry=self.registry).info({"version": version})
+        self._add_recovery()
+        self._add_protection()
         for result in TRANSACTION_RESULTS:
             self.transactions.labels(result)
+        for reason in RECREATION_REASONS:
+            self.producer_recreations.labels(reason)
+        for result in SNAPSHOT_RESULTS:
+            self.snapshots.labels(result)
+
+    def _add_recovery(self) -> None:
+        """What tells how state is rebuilt and kept."""
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self.restore_seconds = histogram(
+            "restore_seconds", "Time to rebuild the state of newly assigned partitions.", _LONG_SECONDS, "service"
+        )
+        self.restore_rows = counter(
+            "restore_rows", "Rows read to rebuild state, by where they came from.", "service", "source"
+        )
+        self.restore_remaining = gauge(
+            "restore_remaining_records", "Changelog records that restores have still to read, at most.", "service"
+        )
+        self.snapshots = counter("snapshots", "Local snapshots of state, by what became of them.", "result")
+        self.snapshot_age = gauge(
+            "snapshot_age_seconds",
+            "Age of the oldest snapshot of the owned partitions; of one without a snapshot, since it was restored.",
+            "service",
+        )
+
+    def _add_protection(self) -> None:
+        """What tells of records, rules and releases that fail."""
+        counter, gauge = self._counter, self._gauge
+        self.repairs = counter("repairs", "Repairs of dead letters by what became of them.", "service", "outcome")
+        self.quarantined_keys = gauge(
+            "quarantined_keys", "Keys, and records without one, of which a dead letter waits for a repair.", "service"
+        )
+        self.service_halted = gauge(
+            "service_halted", "1 while a service stands still because too many of its records failed.", "service"
+        )
+        self.on_time_failing = gauge(
+            "on_time_failing", "Partitions whose time-driven work fails: deadlines are not acted on.", "service"
+        )
+        self.on_time_failures = counter("on_time_failures", "Calls of time-driven work that raised.", "service")
+        self.crash_protection = gauge(
+            "crash_protection", "1 while the worker's disk takes the notes by which a record that kills is recognised."
+        )
 
     def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
         return Counter(_PREFIX + name, sentence, labels, registry=self.registry)
@@ -92,11 +145,22 @@ class Metrics:
         self.rebalances.labels(service)
         self.restore_seconds.labels(service)
         self.state_rows.labels(service)
+        self.quarantined_keys.labels(service)
+        self.service_halted.labels(service)
+        self.on_time_failing.labels(service)
+        self.on_time_failures.labels(service)
+        for outcome in RepairOutcome:
+            self.repairs.labels(service, outcome.value)
+        self.snapshot_age.labels(service)
+        self.restore_remaining.labels(service)
+        for source in RESTORE_SOURCES:
+            self.restore_rows.labels(service, source)
         for topic in outputs:
-            if topic != TOPIC:  # dead letters have a counter of their own
+            if topic not in (TOPIC, RESOLVED_TOPIC):  # dead letters and repairs have counters of their own
                 self.produced.labels(service, topic)
         for topic in inputs:
             self.lag.labels(service, topic)
+            self.lag_seconds.labels(service, topic)
         for cause in causes:
             self.suppressed.labels(service, cause)
         for reason in Reason:
@@ -112,6 +176,7 @@ class Metrics:
         _add(self.suppressed, service, tally.suppressed)
         _add(self.exceptions, service, tally.exceptions)
         _add(self.dead_letters, service, tally.dead_letters)
+        _add(self.repairs, service, tally.repairs)
         observe = self.end_to_end_seconds.labels(service).observe
         for received_at_us in tally.received_at_us:
             observe(max(0, now_us - received_at_us) / 1e6)

@@ -10,7 +10,7 @@ import structlog
 from services.domain.errors import DecodeError
 from services.domain.reference import ReferenceData, ReferenceRecord
 from services.engine.codec import TopicCodec
-from services.engine.log import Log, LogReader, LogRecord, TopicPartition
+from services.engine.log import Log, LogReader, LogRecord, TopicPartition, Unavailable
 from services.engine.runtime import Runtime
 
 log_event = structlog.get_logger("posttrade.reference")
@@ -53,7 +53,11 @@ class ReferenceFeed:
         """Enter what changes, until `stop`."""
         loop = asyncio.get_running_loop()
         while not self._stopping and self._reader is not None:
-            records = await loop.run_in_executor(self._thread, self._reader.poll, _RECORDS_MAX, FOLLOW_SECONDS)
+            try:
+                records = await loop.run_in_executor(self._thread, self._reader.poll, _RECORDS_MAX, FOLLOW_SECONDS)
+            except Unavailable:  # what is held stays in force; the transaction is where an outage is told
+                await asyncio.sleep(FOLLOW_SECONDS)
+                continue
             if records:
                 self._enter(records)
                 self._changed = True

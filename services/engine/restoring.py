@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from services.engine.log import Log, TopicPartition
+from services.engine.log import Log, OffsetsLost, TopicPartition, Unavailable
 from services.engine.member import Member
-from services.engine.recovery import restore_tables, start_offsets
+from services.engine.outage import NotAwaited, Patience
+from services.engine.recovery import Recovery, RestoreCancelled
 from services.engine.runtime import Runtime
+from services.engine.starting import start_offsets
 from services.engine.state import Tables
 
 
@@ -29,30 +31,57 @@ class Restored:
 
 
 class Restorer:
-    """Runs on a thread of the engine; everything it needs is read from the log."""
+    """Runs on a thread of the engine; everything it needs is read from the log, or from a snapshot of it."""
 
-    def __init__(self, log: Log, runtime: Runtime, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, log: Log, recovery: Recovery, runtime: Runtime, patience: Patience, stopping: Callable[[], bool]
+    ) -> None:
         """Bind; `stopping` ends a restore nobody waits for any more."""
         self._log = log
+        self._patience = patience
+        self._recovery = recovery
         self._runtime = runtime
         self._stopping = stopping
 
     def restore(self, member: Member, numbers: Sequence[int], epoch: int) -> Restored:
-        """Block until offsets and state are read. Raises RestoreCancelled once the epoch is over or all stops."""
+        """Block until offsets and state are read.
+
+        Waits while the log is away. Raises RestoreCancelled once the epoch is over, a number is taken from us, or all
+        stops; OffsetsLost when the group cannot go on where it was.
+        """
         started = self._runtime.monotonic()
-        offsets, tables = self._read(member, numbers, epoch)
+
+        def is_over() -> bool:
+            return member.epoch != epoch or self._stopping() or any(member.is_given_away(n) for n in numbers)
+
+        try:
+            offsets, tables = self._patience.ask(
+                f"offsets and state of {member.stage.name}",
+                lambda: self._read(member, numbers, is_over),
+                is_over=is_over,
+            )
+        except NotAwaited:
+            raise RestoreCancelled from None
         return Restored(member, epoch, tables, offsets, self._runtime.monotonic() - started)
 
     def _read(
-        self, member: Member, numbers: Iterable[int], epoch: int
+        self, member: Member, numbers: Iterable[int], cancelled: Callable[[], bool]
     ) -> tuple[dict[TopicPartition, int], dict[int, Tables]]:
         assert member.consumer is not None
-        offsets = start_offsets(member.consumer, member.partitions_of(numbers))
-        tables = restore_tables(
-            self._log,
+        # First of all: what a predecessor still commits is then part of the offsets and of the changelog.
+        committed = member.consumer.committed(member.partitions_of(numbers))
+        tables = self._recovery.restore(
             service=member.stage.name,
             kinds=member.stage.state_types,
             partitions=numbers,
-            cancelled=lambda: member.epoch != epoch or self._stopping(),
+            cancelled=cancelled,
         )
-        return offsets, dict(tables)
+        try:
+            return start_offsets(self._log, member.group, committed, tables), dict(tables)
+        except OffsetsLost:
+            # Somebody else may have had the partition between the two answers, while this worker stood still.
+            if cancelled():
+                raise RestoreCancelled from None
+            if member.consumer.committed(committed) == committed:
+                raise
+            raise Unavailable("the partition was taken up by another worker meanwhile; it is read again") from None

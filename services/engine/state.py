@@ -1,7 +1,8 @@
 """What a stage remembers for one partition: committed tables, and an overlay that lives as long as one transaction.
 
 Every change goes to a compacted changelog topic in the same transaction as the outcomes it belongs to. A table is named
-by its record type; a changelog key is `<Type>/<key>`, its value the record as JSON (docs/decisions/0003).
+by its record type; a changelog key is `<Type>/<key>`, its value the record as JSON (docs/decisions/0003). Beside the
+tables of its stage every partition has those of the engine, which no stage reads or writes.
 """
 
 from __future__ import annotations
@@ -13,11 +14,23 @@ import msgspec
 
 from services.domain.record import Record
 from services.domain.reference import ReferenceData
+from services.engine.quarantine import Parked, Quarantine
 
 T = TypeVar("T", bound=Record)
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string", order="deterministic")
 _DELETED = object()
+
+
+class Started(Record, kw_only=True):
+    """That a partition was taken up, under its number as text; written once, in its first transaction."""
+
+    offsets: dict[str, int]
+    """Where each input topic was first read from."""
+
+
+ENGINE_KINDS: tuple[type[Record], ...] = (Quarantine, Parked, Started)
+"""The record types of the engine's own tables."""
 
 
 class StateError(Exception):
@@ -28,14 +41,21 @@ class Tables:
     """The committed tables of one partition of one service."""
 
     def __init__(self, kinds: Iterable[type[Record]]) -> None:
-        """Start empty, with one table for each record type the stage declares."""
-        self.rows: dict[type[Record], dict[str, Record]] = {kind: {} for kind in kinds}
+        """Start empty, with one table for each record type the stage declares, and those of the engine."""
+        self.rows: dict[type[Record], dict[str, Record]] = {kind: {} for kind in (*kinds, *ENGINE_KINDS)}
         self._kinds = {kind.__name__: kind for kind in self.rows}
         self._decoders = {kind: msgspec.json.Decoder(kind) for kind in self.rows}
+        self.unsaved = 0
+        """Changelog records taken over since the last snapshot of these tables, or since they were empty."""
+        self.saved_at_us = 0
+        """When that snapshot was taken; without one, when they were restored. Microseconds since the epoch."""
+        self.changelog_id = ""
+        """Which changelog they were restored from (`services.engine.log.Log.topic_id`)."""
 
     def apply(self, changes: Iterable[tuple[type[Record], str, Record | None]]) -> None:
         """Take over the changes of a committed transaction; None deletes."""
         for kind, key, value in changes:
+            self.unsaved += 1
             if value is None:
                 self.rows[kind].pop(key, None)
             else:
@@ -47,6 +67,7 @@ class Tables:
         kind = self._kinds.get(name)
         if kind is None:
             raise StateError(f"changelog row of unknown table {name}; this version does not know what to do with it")
+        self.unsaved += 1
         if value is None:
             self.rows[kind].pop(row_key, None)
             return
@@ -56,8 +77,8 @@ class Tables:
             raise StateError(f"changelog row of table {name} does not fit: {error}") from error
 
     def count(self) -> int:
-        """Rows in all tables."""
-        return sum(len(rows) for rows in self.rows.values())
+        """Rows in all tables, but for the mark that the partition was taken up."""
+        return sum(len(rows) for kind, rows in self.rows.items() if kind is not Started)
 
 
 class Overlay:
@@ -102,6 +123,14 @@ class Overlay:
             value = self.get(kind, key)
             if value is not None:
                 yield key, value
+
+    def has_rows(self, kind: type[Record]) -> bool:
+        """Whether the committed table has any row; says nothing about the changes of this call."""
+        return bool(self._tables.rows[kind])
+
+    def has_changed(self, kind: type[Record]) -> bool:
+        """Whether a table has changes of this call."""
+        return bool(self._changes.get(kind))
 
     def mark(self) -> dict[type[Record], dict[str, Record | object]]:
         """Remember the changes so far, to return to them with `rewind`."""

@@ -7,26 +7,44 @@ The steps, in this order, all on one worker thread:
 3. send the offsets of every group that took part, with the membership snapshotted when its batch was polled
 4. commit
 
-No poll happens in between, so a rebalance can never cut a transaction in two. After any doubt about the outcome the
-producer is thrown away and a new one initialised under the same transactional id, which fences everything of the old
-one that may still be on its way; only then is the log asked what was committed.
+No poll happens in between, so a rebalance can never cut a transaction in two. After any doubt the producer is thrown
+away and a new one initialised under the same transactional id, which fences everything of the old one that may still be
+on its way; only then is the log asked what was committed, and nothing is ever begun before. Doubt is: a begin, an
+offset, a commit or an abort that raised, whatever it raised, and what the producer itself reports as `doubt`.
+
+"Fenced" has two meanings that the log cannot tell apart: a newer worker has this slot, or we stood still for so long
+that the log aborted our transaction. The time since `begin` can: before the transaction timeout the log aborts nothing,
+so then there is a newer worker and this one ends. Afterwards it takes its identity back and asks the log. If there was
+a newer worker after all it is fenced in its turn, early, and ends; of two workers of one slot one goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.engine.log import (
+    DISCONNECTED,
+    SLOW,
     AbortRequired,
     CommitUnknown,
+    Fenced,
     GroupMetadata,
     Log,
+    LogError,
     OutgoingRecord,
     TopicPartition,
     TransactionalProducer,
+    Unavailable,
 )
+from services.engine.outage import Patience
+from services.engine.runtime import SYSTEM, Runtime
+
+REFUSED, UNKNOWN, EXPIRED = "refused", "unknown", "expired"
+RECREATION_REASONS = (REFUSED, UNKNOWN, EXPIRED, SLOW, DISCONNECTED)
+"""Why a producer is replaced: its transaction was refused, its outcome is unknown, it was open for too long, its commit
+was slow, or it lost a connection while it committed."""
 
 
 class NotCommitted(Exception):
@@ -48,40 +66,83 @@ class GroupOffsets:
 class Transactions:
     """The one transactional producer of a worker slot."""
 
-    def __init__(self, log: Log, transactional_id: str) -> None:
-        """Take the identity over; whatever an earlier holder left open is aborted now."""
+    def __init__(
+        self,
+        log: Log,
+        transactional_id: str,
+        *,
+        runtime: Runtime = SYSTEM,
+        patience: Patience | None = None,
+        note_recreation: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
+        """Take the identity over; whatever an earlier holder left open is aborted now.
+
+        Waits while the log is away, as `patience` does; `note_recreation` is told why a producer is replaced.
+        """
         self._log = log
         self._id = transactional_id
-        self._producer: TransactionalProducer = log.producer(transactional_id)
+        self._runtime = runtime
+        self._patience = patience or Patience(runtime, lambda: False)
+        self._note_recreation = note_recreation
+        self._doubt: str | None = None
+        self._producer: TransactionalProducer = self._take_over()
 
     def commit(self, records: Sequence[OutgoingRecord], groups: Iterable[GroupOffsets]) -> None:
-        """Make everything durable at once. Raises NotCommitted, InDoubt, or log.Fenced, which means: stop."""
-        producer = self._producer
+        """Make everything durable at once.
+
+        Raises NotCommitted; InDoubt; log.Fenced, which means: stop; outage.NotAwaited, when the worker stops while the
+        log is away; a plain LogError for what no repetition mends.
+        """
+        doubt = self._doubt or self._producer.doubt
+        if doubt is not None:
+            self._replace(doubt)
+        began = self._runtime.monotonic()
         try:
-            producer.begin()
-            producer.produce(records)
-            for group in groups:
-                producer.send_offsets(group.offsets, group.metadata)
-            producer.commit()
+            self._run(records, groups)
         except AbortRequired as error:
-            self._abort(error)
+            self._doubt = REFUSED
+            self._abort(error, began)
             raise NotCommitted(str(error)) from error
-        except CommitUnknown as error:
-            self._replace()
+        except LogError as error:
+            self._replace(self._reason_of(error, began))
             raise InDoubt(str(error)) from error
 
-    def _abort(self, cause: Exception) -> None:
+    def _run(self, records: Sequence[OutgoingRecord], groups: Iterable[GroupOffsets]) -> None:
+        producer = self._producer
+        producer.begin()
+        producer.produce(records)
+        for group in groups:
+            producer.send_offsets(group.offsets, group.metadata)
+        producer.commit()
+
+    def _abort(self, cause: Exception, began: float) -> None:
         try:
             self._producer.abort()
-        except (AbortRequired, CommitUnknown):
+        except LogError as error:
             # An abort that fails leaves the same doubt as a commit that fails; a new producer settles both.
-            self._replace()
+            self._replace(UNKNOWN if isinstance(error, AbortRequired) else self._reason_of(error, began))
             raise InDoubt(str(cause)) from cause
 
-    def _replace(self) -> None:
-        with contextlib.suppress(AbortRequired, CommitUnknown):
+    def _reason_of(self, error: LogError, began: float) -> str:
+        """Why the producer is to be replaced. Raises the error again when that would be wrong."""
+        if isinstance(error, Fenced):
+            if self._runtime.monotonic() - began < self._producer.transaction_timeout_seconds:
+                raise error
+            return EXPIRED
+        if isinstance(error, CommitUnknown | Unavailable):
+            return UNKNOWN
+        raise error
+
+    def _replace(self, reason: str) -> None:
+        self._doubt = reason  # stays, should the worker be stopped before there is a new producer
+        self._note_recreation(reason)
+        with contextlib.suppress(LogError):
             self._producer.close()
-        self._producer = self._log.producer(self._id)
+        self._producer = self._take_over()
+        self._doubt = None
+
+    def _take_over(self) -> TransactionalProducer:
+        return self._patience.ask(f"the identity {self._id}", lambda: self._log.producer(self._id))
 
     def close(self) -> None:
         """Let the producer go; nothing is open between rounds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 
@@ -42,11 +42,18 @@ class Ownership:
         self._resume = resume
 
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Note and resume."""
+        """Note, and read on from what is committed."""
         self.events.append("assigned")
         self.owned |= set(partitions)
         if self._resume and self.consumer is not None:
-            self.consumer.resume(partitions)
+            self.start(partitions)
+
+    def start(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read on from what the group has committed, else from the beginning."""
+        assert self.consumer is not None
+        committed = self.consumer.committed(partitions)
+        self.consumer.seek({partition: offset or 0 for partition, offset in committed.items()})
+        self.consumer.resume(committed)
 
     def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Note."""

@@ -14,11 +14,14 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
+from typer.testing import CliRunner
 
 from deploy.local.data_directory import free_port
 from deploy.local.day import SHIPPED_REFERENCE
 from services.adapters.avro_codec import to_json
 from services.adapters.topic_admin import Action, TopicAdmin
+from services.commands.cli import make_app
+from services.commands.cluster import Cluster
 from services.engine.log import LogError
 from services.topics import load_topics
 from tests.support import mini_day
@@ -58,6 +61,12 @@ class Installation:
         assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
         return ended.stdout
 
+    def prepared(self, *arguments: str) -> str:
+        """Run a command that must succeed, in this process: for what a test needs and does not test. Its output."""
+        ended = CliRunner().invoke(make_app(), list(arguments), obj=Cluster(self.environment))
+        assert ended.exit_code == 0, ended.output
+        return ended.stdout
+
     def start_worker(self) -> subprocess.Popen[str]:
         """Start a worker of slot 0 and wait until it has taken its partitions."""
         environment = self.environment | {"POSTTRADE_WEB_PORT": str(free_port())}
@@ -79,7 +88,7 @@ class Installation:
 
     def await_instructions(self, count: int) -> list[dict[str, object]]:
         """The instructions, as soon as there are so many."""
-        rows = self.done(
+        rows = self.prepared(
             "tail", "settlement.instructions", "--json", "--from-beginning", "--max", str(count), "--until-idle", "30"
         )
         found = [json.loads(row) for row in rows.splitlines()]
@@ -147,11 +156,11 @@ def test_reference_data_and_events_go_in_and_come_out(installation: Installation
 
 def _send_day(installation: Installation) -> None:
     data = mini_day.write(installation.directory / "day")
-    installation.done("topics", "apply")
-    installation.done("reference", "load", str(SHIPPED_REFERENCE))
-    installation.done("reference", "load", str(data / "reference"))
-    installation.done("send", "confirmations", str(data / "confirmations.jsonl"))
-    installation.done("send", "allocations", str(data / "allocations.jsonl"))
+    installation.prepared("topics", "apply")
+    installation.prepared("reference", "load", str(SHIPPED_REFERENCE))
+    installation.prepared("reference", "load", str(data / "reference"))
+    installation.prepared("send", "confirmations", str(data / "confirmations.jsonl"))
+    installation.prepared("send", "allocations", str(data / "allocations.jsonl"))
 
 
 def test_a_worker_instructs_and_stops_when_asked(installation: Installation) -> None:
@@ -171,7 +180,7 @@ def test_a_second_worker_of_a_slot_takes_over_and_the_first_ends_with_3(installa
     _send_day(installation)
     first = installation.start_worker()
     second = installation.start_worker()
-    installation.done("send", "executions", str(installation.directory / "day" / "executions.jsonl"))
+    installation.prepared("send", "executions", str(installation.directory / "day" / "executions.jsonl"))
     installation.await_instructions(3)
     assert first.wait(STOP_SECONDS_MAX) == FENCED
     last_line = (installation.directory / "worker-0.log").read_text().splitlines()[-1]
@@ -188,13 +197,19 @@ def test_a_worker_without_its_topics_ends_with_1(installation: Installation) -> 
     assert "Traceback" not in ended.stderr
 
 
-def test_the_cluster_that_is_not_there_is_named_within_ten_seconds(installation: Installation) -> None:
-    """Nobody should wait for half a minute to learn of a misspelt host."""
+def test_the_cluster_that_is_not_there_is_named_within_ten_seconds(
+    installation: Installation, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody should wait for half a minute to learn of a misspelt host, nor read what the client library thinks of it.
+
+    In this process: how long an interpreter takes to start on a busy machine is not what is promised.
+    """
     installation.environment["KAFKA_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
     began = time.monotonic()
-    ended = installation.run("tail", "exceptions")
-    assert time.monotonic() - began < 12
-    assert ended.returncode == 1
+    ended = CliRunner().invoke(make_app(), ["tail", "exceptions"], obj=Cluster(installation.environment))
+    assert time.monotonic() - began < 10
+    assert ended.exit_code == 1
     assert ended.stderr == "error: no Kafka cluster answered at 127.0.0.1:1 within 8 s\n"
+    assert capfd.readouterr() == ("", "")
     with pytest.raises(LogError):
         TopicAdmin("127.0.0.1:1", client_settings={"log_level": 0}).reach(0.2)

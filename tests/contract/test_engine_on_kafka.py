@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,49 +13,11 @@ from services.adapters.kafka_log import KafkaLog
 from services.engine.log import LogReader, TopicPartition
 from tests.support.broker import create_topics
 from tests.support.engine_oracles import check_counting, check_joining, read_to_end
+from tests.support.engine_processes import Workers
 from tests.support.engine_stages import PARTITIONS, TOPICS, half, said
 
 KEYS = 40
 WAIT_SECONDS_MAX = 60.0
-
-
-class Workers:
-    """Three worker processes, each with a slot of its own, that are killed and started again."""
-
-    def __init__(self, bootstrap_servers: str, prefix: str, directory: Path) -> None:
-        self._arguments = (bootstrap_servers, prefix)
-        self._directory = directory
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
-
-    def start(self, slot: int) -> None:
-        """Start a slot's process; its output goes to a file of the test's directory."""
-        data = self._directory / f"slot-{slot}"
-        data.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "tests.support.engine_worker", *self._arguments, str(slot), str(data)]
-        with (self._directory / f"slot-{slot}.log").open("ab") as output:
-            self._processes[slot] = subprocess.Popen(command, stdout=output, stderr=output)
-
-    def kill(self, slot: int) -> None:
-        """Kill -9."""
-        self._processes[slot].kill()
-        self._processes[slot].wait(10)
-
-    def check_running(self) -> None:
-        """Fail with the last lines of a process that has ended by itself."""
-        for slot, process in self._processes.items():
-            if process.poll() is not None:
-                lines = (self._directory / f"slot-{slot}.log").read_text().splitlines()[-15:]
-                pytest.fail(f"worker {slot} ended with {process.returncode}:\n" + "\n".join(lines))
-
-    def stop(self) -> list[int]:
-        """SIGTERM to all at once; their exit codes. What does not end is killed."""
-        for process in self._processes.values():
-            process.terminate()
-        try:
-            return [process.wait(20) for process in self._processes.values()]
-        finally:
-            for process in self._processes.values():
-                process.kill()
 
 
 class Load:

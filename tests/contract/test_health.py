@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -57,6 +58,31 @@ async def test_a_worker_is_ready_when_restored_live_while_it_turns_and_counts_wh
             await app.engine.coordinator.stop()  # the loop turns no more
             app.engine.coordinator.turned_at = time.monotonic() - LIVE_SECONDS_MAX - 1
             assert (await _get(session, f"{base}/livez"))[0] == 503
+    finally:
+        await app.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_halted_service_is_live_not_ready_and_named(tmp_path: Path) -> None:
+    """A supervisor must not start it again into the same wall, and whoever looks must see which service it is."""
+    log, port = MemoryLog(topic_counts()), free_port()
+    log.send(OutgoingRecord("front-office.executions", b"%d" % number, b"garbage") for number in range(600))
+    app = make_worker(Settings(data_dir=str(tmp_path), web_port=port), log)
+    task = asyncio.create_task(app.start())
+    base = f"http://127.0.0.1:{port}"
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+            status, shown = 0, dict[str, object]()
+            while shown != {"ok": False, "halted": ["capture"]}:
+                try:
+                    status, text = await _get(session, f"{base}/readyz")
+                    shown = json.loads(text)
+                except aiohttp.ClientConnectionError:
+                    await asyncio.sleep(0.01)
+            assert status == 503
+            assert (await _get(session, f"{base}/livez"))[0] == 200
+            assert 'posttrade_service_halted{service="capture"} 1.0' in (await _get(session, f"{base}/metrics"))[1]
     finally:
         await app.stop()
         task.cancel()

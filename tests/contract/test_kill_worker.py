@@ -85,6 +85,8 @@ def test_a_killed_worker_leaves_the_same_instructions_as_an_undisturbed_day(tmp_
     assert "The worker ended" in said
 
     again = start_run(tmp_path)  # stays up until it is told to stop
+    undisturbed = MemoryLog(topic_counts())
+    run_day(undisturbed, codec)  # while the other starts and works
     said = read_until(again, "send more")
     assert "as promised" in said
     for shown in ("/metrics", "KAFKA_BOOTSTRAP_SERVERS=", "tail settlement.instructions", "trade TR"):
@@ -98,8 +100,6 @@ def test_a_killed_worker_leaves_the_same_instructions_as_an_undisturbed_day(tmp_
     assert (again.returncode, rest.strip()) == (0, "stopping"), rest
     assert await_end(worker_of(said), 10), "the worker is gone too"
 
-    undisturbed = MemoryLog(topic_counts())
-    run_day(undisturbed, codec)
     expected = instructions(undisturbed, codec)
     with LocalKafka(tmp_path / "kafka", quick=True) as broker:
         log = KafkaLog(broker.bootstrap_servers)

@@ -60,7 +60,7 @@ def test_partitions_are_paused_until_resumed(log: Log) -> None:
 
     assert consumer.poll(10, 0.3) == []
 
-    consumer.resume(ownership.owned)
+    ownership.start(ownership.owned)
     assert len(poll_count(consumer, 2)) == 2
     consumer.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.engine import coordinator, lag, reference
+from services.engine import coordinator, lag, outage, proving, reference
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +15,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lag, "LAG_SECONDS", 0.02)
     monkeypatch.setattr(reference, "FOLLOW_SECONDS", 0.02)
     monkeypatch.setattr(coordinator, "RETRY_SECONDS", 0.002)
+    monkeypatch.setattr(proving, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(outage, "PAUSE_SECONDS_MIN", 0.005)
+    monkeypatch.setattr(outage, "PAUSE_SECONDS_MAX", 0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import cast
 
 from services.adapters.memory_log import MemoryGroupConsumer, MemoryLog, MemoryTransactionalProducer
 from services.engine.coordinator import Coordinator
+from services.engine.local_files import LocalFiles
 from services.engine.log import (
     AbortRequired,
     CommitUnknown,
@@ -25,11 +27,14 @@ from services.engine.log import (
 )
 from services.engine.member import HostedService
 from services.engine.metrics import Metrics
+from services.engine.protection import Protection
 from services.engine.reference import ReferenceFeed
 from services.engine.runtime import SYSTEM
+from services.engine.snapshots import Snapshots
 from services.engine.work import Batch
 from tests.support import engine_oracles
 from tests.support.engine_stages import TOPICS, JsonCodec
+from tests.support.memory_files import MemoryFiles
 
 WAIT_SECONDS_MAX = 15.0
 _WAITS = ThreadPoolExecutor(2, "test-waits")
@@ -48,6 +53,7 @@ class FaultyLog(MemoryLog):
         super().__init__(topics)
         self.faults = dict(faults or {})
         self.begun = 0
+        self.transaction_timeout_seconds = math.inf
         self.hook: Callable[[str, int], None] = lambda step, number: None
         """Called on the worker's thread before each step, with the number of the transaction."""
 
@@ -78,6 +84,8 @@ class FaultyProducer:
         self._log = log
         self._inner = inner
         self._number = 0
+        self.transaction_timeout_seconds = log.transaction_timeout_seconds
+        self.doubt: str | None = None
 
     def _step(self, name: str, call: Callable[[], None]) -> None:
         self._log.hook(name, self._number)
@@ -155,14 +163,19 @@ class PlainAgents:
 
 
 def start_worker(
-    log: MemoryLog, *services: HostedService, slot: int = 0, deliver: Callable[[Batch], None] = Batch.process
+    log: MemoryLog,
+    *services: HostedService,
+    slot: int = 0,
+    deliver: Callable[[Batch], None] = Batch.process,
+    files: LocalFiles | None = None,
 ) -> Worker:
-    """Start a worker on the running event loop."""
+    """Start a worker on the running event loop; without `files` it finds an empty disk."""
     metrics = Metrics(version="test")
     for service in services:
         stage = service.stage
         metrics.register(stage.name, inputs=service.inputs, outputs=service.outputs, causes=stage.suppress_causes)
     announced: list[set[tuple[str, int]]] = []
+    disk = files or MemoryFiles()
 
     coordinator = Coordinator(
         log=log,
@@ -173,14 +186,18 @@ def start_worker(
         transactional_id=f"worker.{slot}",
         agents=PlainAgents(deliver, announced),
         runtime=SYSTEM,
+        snapshots=Snapshots(log, disk, metrics, SYSTEM, tombstones_kept_seconds=86_400.0),
+        protection=Protection(disk, metrics, SYSTEM),
     )
     return Worker(coordinator, metrics, announced, asyncio.create_task(coordinator.run()))
 
 
 @contextlib.asynccontextmanager
-async def running(log: MemoryLog, *services: HostedService, slot: int = 0) -> AsyncIterator[Worker]:
+async def running(
+    log: MemoryLog, *services: HostedService, slot: int = 0, files: LocalFiles | None = None
+) -> AsyncIterator[Worker]:
     """A worker for the time of a block; an error that ended it fails the test."""
-    worker = start_worker(log, *services, slot=slot)
+    worker = start_worker(log, *services, slot=slot, files=files)
     try:
         yield worker
     finally:

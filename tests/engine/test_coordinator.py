@@ -28,7 +28,7 @@ from tests.engine.harness import (
     start_worker,
     until,
 )
-from tests.support.engine_stages import TOPICS, CountingStage, counting, half, joining, said
+from tests.support.engine_stages import PARTITIONS, TOPICS, CountingStage, counting, half, joining, said
 
 KEYS = [f"key-{number}" for number in range(6)]
 
@@ -146,7 +146,7 @@ async def test_a_stop_in_the_middle_of_a_commit_finishes_it_and_then_leaves() ->
     reached, release = threading.Event(), threading.Event()
 
     def hold(step: str, number: int) -> None:
-        if step == "commit" and number == 1:
+        if step == "commit" and number == 2:  # the first proves the ownership
             reached.set()
             assert release.wait(10)
 
@@ -215,18 +215,25 @@ async def test_a_missing_output_topic_is_found_at_the_start() -> None:
 
 
 class _DuePanics(CountingStage):
+    is_mended = False
+
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
-        raise RuntimeError("due work failed")
+        if not self.is_mended:
+            raise RuntimeError("due work failed")
+        return []
 
 
-async def test_an_error_without_a_record_to_blame_ends_the_worker() -> None:
-    """`on_time` has no input that could be put aside; what was not committed is still there for the next worker."""
-    log = FaultyLog()
+async def test_due_work_that_raises_is_shown_and_asked_again_while_records_go_on() -> None:
+    """`on_time` has no input that could be put aside; a worker that ended with it would end again at each start."""
+    log, stage = FaultyLog(), _DuePanics()
     say(log, 0, 10)
-    error = await start_worker(log, HostedService(_DuePanics(), ("said",), ("counted",))).failed()
-    assert str(error) == "due work failed"
-    async with running(log, counting(), slot=1) as other:
-        await until(log, lambda: count(log, "counted") >= 10, other)
+    async with running(log, HostedService(stage, ("said",), ("counted",))) as worker:
+        value = worker.metrics.registry.get_sample_value
+        failing = lambda: value("posttrade_on_time_failing", {"service": "counting"})  # noqa: E731
+        await until(log, lambda: count(log, "counted") >= 10 and failing() == PARTITIONS, worker)
+        assert (value("posttrade_on_time_failures_total", {"service": "counting"}) or 0) >= PARTITIONS
+        stage.is_mended = True
+        await until(log, lambda: failing() == 0, worker)
     check_counting(log)
 
 
@@ -298,12 +305,12 @@ class _NoEnds(MemoryLog):
 async def test_dead_letters_are_committed_with_their_neighbours() -> None:
     """A record that cannot be read must not stop those behind it, nor vanish."""
     log = FaultyLog({("commit", 1): UNKNOWN, ("commit", 2): ABORT})
-    log.send([OutgoingRecord("said", b"key-0", b"not json", (("h", b"1"),))])
+    log.send([OutgoingRecord("said", b"broken", b"not json", (("h", b"1"),))])
     say(log, 0, 12)
     async with running(log, counting()) as worker:
         await until(log, lambda: count(log, "counted") >= 12 and count(log, "dead-letters") >= 1, worker)
     (letter,) = committed(log, "dead-letters")
-    assert (letter.key, letter.value, letter.headers[0]) == (b"key-0", b"not json", ("h", b"1"))
+    assert (letter.key, letter.value, letter.headers[0]) == (b"broken", b"not json", ("h", b"1"))
 
 
 async def test_each_assignment_is_announced_once_its_state_is_there() -> None:

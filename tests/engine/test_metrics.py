@@ -12,7 +12,9 @@ from services.domain.reason import Reason
 from services.engine.metrics import TRANSACTION_RESULTS, Metrics
 from services.engine.work import Tally
 
-UNITS = ("_seconds", "_records", "_rows", "_partitions", "_bytes", "_info")
+UNITS = ("_seconds", "_records", "_rows", "_partitions", "_bytes", "_info", "_keys")
+STATES = ("posttrade_service_halted", "posttrade_on_time_failing", "posttrade_crash_protection")
+"""Say that something is so, or of how many; they have no unit."""
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_names_follow_the_conventions(metrics: Metrics) -> None:
         if family.type == "counter":
             assert all(sample.name.endswith(("_total", "_created")) for sample in family.samples)
         else:
-            assert family.name.endswith(UNITS), f"{family.name} does not end in a base unit"
+            assert family.name.endswith(UNITS) or family.name in STATES, f"{family.name} does not end in a base unit"
         assert "milli" not in family.name
 
 

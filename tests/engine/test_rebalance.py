@@ -117,15 +117,16 @@ def _owned(log: FaultyLog, group: str) -> set[TopicPartition]:
 async def _zombie(log: FaultyLog) -> None:
     """A worker decides, loses its partitions before the commit, and another has done its work when it goes on."""
     reached, release = threading.Event(), threading.Event()
+    zombie = start_worker(log, counting())
+    await until(log, lambda: zombie.coordinator.ready, zombie)
+    first, ended = log.begun + 1, _ended(zombie)  # the transactions that proved its ownership are over
 
     def hold(step: str, number: int) -> None:
-        if step == "begin" and number == 1:
+        if step == "begin" and number == first:
             reached.set()
             assert release.wait(10)
 
     log.hook = hold
-    zombie = start_worker(log, counting())
-    await until(log, lambda: zombie.coordinator.ready, zombie)
     log.send(said(f"key-{n % 8}", n) for n in range(40))
     await until(log, reached.is_set, zombie)
     with log.changed:  # its heartbeats stopped: the group goes on without it
@@ -134,7 +135,7 @@ async def _zombie(log: FaultyLog) -> None:
     async with running(log, counting(), slot=1) as owner:
         await until(log, lambda: count(log, "counted") >= 40, owner)
         release.set()
-        await until(log, lambda: _ended(zombie) >= 1, zombie)
+        await until(log, lambda: _ended(zombie) > ended, zombie)
     await zombie.end()
     check_counting(log)
 
@@ -158,9 +159,10 @@ class _UnfencedLog(FaultyLog):
         producer = super().producer(transactional_id)
         send_offsets = producer.send_offsets
 
-        def unfenced(offsets: Mapping[TopicPartition, int], _metadata: GroupMetadata) -> None:
+        def unfenced(offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
             group = self.group("posttrade.counting")
-            newest = MemoryGroupMetadata("posttrade.counting", group.members[0].number, group.generation)
+            members = [member.number for member in group.members]
+            newest = MemoryGroupMetadata("posttrade.counting", members[0], group.generation) if members else metadata
             send_offsets(offsets, newest)
 
         producer.send_offsets = unfenced  # type: ignore[method-assign,assignment]

@@ -1,12 +1,15 @@
-"""The steps of one transaction, and what each error of the producer makes of it."""
+"""The steps of one transaction, and what each answer of the producer makes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from services.engine.log import (
+    DISCONNECTED,
+    SLOW,
     AbortRequired,
     CommitUnknown,
     Fenced,
@@ -14,122 +17,288 @@ from services.engine.log import (
     LogError,
     OutgoingRecord,
     TopicPartition,
+    Unavailable,
 )
-from services.engine.transaction import GroupOffsets, InDoubt, NotCommitted, Transactions
+from services.engine.outage import NotAwaited, Patience
+from services.engine.runtime import SystemRuntime
+from services.engine.transaction import (
+    EXPIRED,
+    REFUSED,
+    UNKNOWN,
+    GroupOffsets,
+    InDoubt,
+    NotCommitted,
+    Transactions,
+)
 
 RECORDS = [OutgoingRecord("out", b"k", b"v")]
 STEPS = ["begin", "produce", "send_offsets", "commit"]
+TAKE_OVER = ["close", "producer slot"]
+TIMEOUT_SECONDS = 10.0
+
+
+class Clock(SystemRuntime):
+    """Stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class ScriptedLog:
     """Gives producers that note each call, and raise what the script says for a step, once."""
 
-    def __init__(self, **script: LogError) -> None:
-        self.script = script
+    def __init__(self, clock: Clock, **script: LogError) -> None:
+        self.clock = clock
+        self.script: dict[str, LogError] = script
+        self.slow: dict[str, float] = {}
+        """Seconds a step takes."""
+        self.doubts: list[str | None] = []
+        """What the next producers say of themselves after their first commit."""
+        self.refusals: list[LogError] = []
+        """What asking for a producer is answered with, before there is one."""
         self.calls: list[str] = []
-        self.producers = 0
 
     def producer(self, transactional_id: str) -> ScriptedProducer:
-        self.producers += 1
         self.calls.append(f"producer {transactional_id}")
-        error = self.script.pop("producer", None) if self.producers > 1 else None
-        if error is not None:
-            raise error
+        if self.refusals:
+            raise self.refusals.pop(0)
         return ScriptedProducer(self)
 
 
 class ScriptedProducer:
+    transaction_timeout_seconds = TIMEOUT_SECONDS
+
     def __init__(self, log: ScriptedLog) -> None:
         self._log = log
+        self.doubt: str | None = None
 
     def __getattr__(self, step: str) -> Callable[..., None]:
         def call(*arguments: object) -> None:
             self._log.calls.append(step)
+            self._log.clock.now += self._log.slow.get(step, 0.0)
             error = self._log.script.pop(step, None)
             if error is not None:
                 raise error
+            if step == "commit" and self._log.doubts:
+                self.doubt = self._log.doubts.pop(0)
 
         return call
 
 
-def _commit(log: ScriptedLog, groups: int = 1) -> None:
-    transactions = Transactions(log, "slot")  # type: ignore[arg-type]  # scripted
-    log.calls.clear()
-    metadata: GroupMetadata = object()  # opaque
-    transactions.commit(RECORDS, [GroupOffsets({TopicPartition("in", n): n}, metadata) for n in range(groups)])
+class Slot:
+    """A slot on a scripted log, with its clock and the reasons for which its producer was replaced."""
+
+    def __init__(self, **script: LogError) -> None:
+        self.clock = Clock()
+        self.log = ScriptedLog(self.clock, **script)
+        self.reasons: list[str] = []
+        self.stopping = False
+        self.transactions = Transactions(
+            self.log,  # type: ignore[arg-type]  # scripted
+            "slot",
+            runtime=self.clock,
+            patience=Patience(self.clock, lambda: self.stopping),
+            note_recreation=self.reasons.append,
+        )
+        self.log.calls.clear()
+
+    def commit(self, groups: int = 1) -> None:
+        metadata: GroupMetadata = object()  # opaque
+        self.transactions.commit(RECORDS, [GroupOffsets({TopicPartition("in", n): n}, metadata) for n in range(groups)])
 
 
 def test_the_steps_come_in_order_and_offsets_of_every_group_are_sent() -> None:
     """Outputs before offsets before the commit; one transaction for all groups."""
-    log = ScriptedLog()
-    _commit(log, groups=3)
-    assert log.calls == ["begin", "produce", "send_offsets", "send_offsets", "send_offsets", "commit"]
+    slot = Slot()
+    slot.commit(groups=3)
+    assert slot.log.calls == ["begin", "produce", "send_offsets", "send_offsets", "send_offsets", "commit"]
+    assert slot.reasons == []
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_refused_step_aborts_with_the_same_producer(step: str) -> None:
-    """Certainly not committed: forget, rewind, go on."""
-    log = ScriptedLog(**{step: AbortRequired("refused")})
+def test_a_refused_step_is_aborted_and_the_next_transaction_has_a_new_producer(step: str) -> None:
+    """Certainly not committed; but a request of a call that raised may still be on its way, for the next to suffer."""
+    slot = Slot(**{step: AbortRequired("refused")})
     with pytest.raises(NotCommitted, match="refused"):
-        _commit(log)
-    assert log.calls == [*STEPS[: STEPS.index(step) + 1], "abort"]
-    assert log.producers == 1
+        slot.commit()
+    assert slot.log.calls == [*STEPS[: STEPS.index(step) + 1], "abort"]
+    slot.log.calls.clear()
+    slot.commit()
+    assert slot.log.calls == [*TAKE_OVER, *STEPS]
+    assert slot.reasons == [REFUSED]
 
 
+@pytest.mark.parametrize("error", [CommitUnknown("timed out"), Unavailable("timed out")])
 @pytest.mark.parametrize("step", STEPS)
-def test_doubt_replaces_the_producer_before_anybody_asks_the_log(step: str) -> None:
+def test_doubt_replaces_the_producer_before_anybody_asks_the_log(step: str, error: LogError) -> None:
     """The new one fences whatever of the old is still on its way; only then is an answer final."""
-    log = ScriptedLog(**{step: CommitUnknown("timed out")})
+    slot = Slot(**{step: error})
     with pytest.raises(InDoubt, match="timed out"):
-        _commit(log)
-    assert log.calls == [*STEPS[: STEPS.index(step) + 1], "close", "producer slot"]
+        slot.commit()
+    assert slot.log.calls == [*STEPS[: STEPS.index(step) + 1], *TAKE_OVER]
+    slot.log.calls.clear()
+    slot.commit()
+    assert slot.log.calls == STEPS
+    assert slot.reasons == [UNKNOWN]
 
 
 @pytest.mark.parametrize("error", [AbortRequired("again"), CommitUnknown("abort lost")])
 def test_an_abort_that_fails_is_doubt(error: LogError) -> None:
     """It is not known whether anything of the transaction is still there."""
-    log = ScriptedLog(commit=AbortRequired("refused"), abort=error)
+    slot = Slot(commit=AbortRequired("refused"), abort=error)
     with pytest.raises(InDoubt):
-        _commit(log)
-    assert log.calls[-3:] == ["abort", "close", "producer slot"]
+        slot.commit()
+    assert slot.log.calls[-3:] == ["abort", *TAKE_OVER]
+
+
+@pytest.mark.parametrize("doubt", [SLOW, DISCONNECTED])
+def test_nothing_is_begun_with_a_producer_that_doubts_itself(doubt: str) -> None:
+    """The commit is certain, so nothing is rebuilt; a repetition of it that arrives late would end the next one."""
+    slot = Slot()
+    slot.log.doubts = [doubt]
+    slot.commit()
+    slot.log.calls.clear()
+    slot.commit()
+    assert slot.log.calls == [*TAKE_OVER, *STEPS]
+    slot.log.calls.clear()
+    slot.commit()
+    assert slot.log.calls == STEPS
+    assert slot.reasons == [doubt]
 
 
 @pytest.mark.parametrize("step", [*STEPS, "abort"])
-def test_being_fenced_is_never_turned_into_a_retry(step: str) -> None:
-    """A newer worker has the slot; this one must end."""
+def test_being_fenced_in_time_ends_the_worker(step: str) -> None:
+    """Nothing but a newer worker of this slot can have done it; a retry would fence that one."""
     script: dict[str, LogError] = {step: Fenced("newer")}
     if step == "abort":
         script["commit"] = AbortRequired("refused")
-    log = ScriptedLog(**script)
+    slot = Slot(**script)
+    slot.log.slow = {"begin": TIMEOUT_SECONDS - 0.01}
     with pytest.raises(Fenced):
-        _commit(log)
-    assert log.producers == 1
+        slot.commit()
+    assert "producer slot" not in slot.log.calls
 
 
-@pytest.mark.parametrize("error", [AbortRequired("x"), CommitUnknown("x")])
+@pytest.mark.parametrize("step", [*STEPS, "abort"])
+def test_being_fenced_after_the_transaction_timeout_is_doubt(step: str) -> None:
+    """The log aborts what was open for too long and answers the same; a paused worker must not end for good."""
+    script: dict[str, LogError] = {step: Fenced("expired, or newer")}
+    if step == "abort":
+        script["commit"] = AbortRequired("refused")
+    slot = Slot(**script)
+    slot.log.slow = {"begin": TIMEOUT_SECONDS}
+    with pytest.raises(InDoubt):
+        slot.commit()
+    assert slot.log.calls[-2:] == TAKE_OVER
+    assert slot.reasons == [EXPIRED]
+
+
+@pytest.mark.parametrize("error", [AbortRequired("x"), CommitUnknown("x"), Fenced("x")])
 def test_a_producer_in_doubt_may_refuse_to_close(error: LogError) -> None:
     """It is thrown away in any case."""
-    log = ScriptedLog(commit=CommitUnknown("timed out"), close=error)
+    slot = Slot(commit=CommitUnknown("timed out"), close=error)
     with pytest.raises(InDoubt):
-        _commit(log)
-    assert log.producers == 2
+        slot.commit()
+    assert slot.log.calls[-1] == "producer slot"
 
 
-def test_no_new_producer_is_trouble_that_ends_the_worker() -> None:
-    """Without an identity nothing can be said about the transaction: not NotCommitted, not InDoubt."""
-    log = ScriptedLog(commit=CommitUnknown("timed out"), producer=CommitUnknown("no coordinator"))
-    with pytest.raises(CommitUnknown, match="no coordinator"):
-        _commit(log)
+def test_a_log_that_is_away_is_asked_for_a_producer_until_it_answers() -> None:
+    """An outage must not end a worker, however long it lasts."""
+    slot = Slot(commit=CommitUnknown("timed out"))
+    slot.log.refusals = [Unavailable("no coordinator") for _ in range(200)]
+    with pytest.raises(InDoubt, match="timed out"):
+        slot.commit()
+    assert slot.log.calls.count("producer slot") == 201
+    assert slot.log.calls.count("begin") == 1
+    assert slot.clock.now > 101.0, "it does not ask without a pause"
 
 
-def test_a_transaction_after_doubt_uses_the_new_producer() -> None:
-    """The old one must never begin again."""
-    log = ScriptedLog(commit=CommitUnknown("timed out"))
-    transactions = Transactions(log, "slot")  # type: ignore[arg-type]  # scripted
-    first = transactions._producer
+def test_a_stop_ends_the_wait_and_the_doubt_stays() -> None:
+    """The worker must end within seconds; nothing may be begun with what it leaves behind."""
+    slot = Slot(commit=CommitUnknown("timed out"))
+    slot.log.refusals = [Unavailable("no coordinator")] * 3
+    slot.stopping = False
+    asked = slot.log.producer
+
+    def ask(transactional_id: str) -> Any:
+        slot.stopping = len(slot.log.refusals) == 2
+        return asked(transactional_id)
+
+    slot.log.producer = ask  # type: ignore[method-assign]
+    with pytest.raises(NotAwaited):
+        slot.commit()
+    with pytest.raises(NotAwaited):
+        slot.commit()
+    assert slot.log.calls.count("begin") == 1
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_no_repetition_mends_ends_the_worker(step: str) -> None:
+    """A right that was taken away, a topic that was deleted: retrying hides it from the people who could mend it."""
+    slot = Slot(**{step: LogError("topic authorisation failed")})
+    with pytest.raises(LogError, match="authorisation") as raised:
+        slot.commit()
+    assert type(raised.value) is LogError
+    assert slot.reasons == []
+
+
+def test_two_workers_of_one_slot_come_down_to_one() -> None:
+    """A paused worker takes its slot back from its successor; that one had no pause, sees it early and ends."""
+    clock = Clock()
+    log = _EpochLog(clock)
+    paused, successor = (Transactions(log, "slot", runtime=clock) for _ in range(2))  # type: ignore[arg-type]
+    log.seconds = TIMEOUT_SECONDS
     with pytest.raises(InDoubt):
-        transactions.commit(RECORDS, [])
-    assert transactions._producer is not first
-    transactions.commit(RECORDS, [])
-    transactions.close()
-    assert log.calls[-4:] == ["begin", "produce", "commit", "close"]
+        paused.commit(RECORDS, [])
+    log.seconds = 0.0
+    with pytest.raises(Fenced):
+        successor.commit(RECORDS, [])
+    paused.commit(RECORDS, [])
+    restarted = Transactions(log, "slot", runtime=clock)  # type: ignore[arg-type]  # by its supervisor
+    with pytest.raises(Fenced):
+        paused.commit(RECORDS, [])
+    restarted.commit(RECORDS, [])
+    assert log.committed == [3, 4], "by the producer of the swap, and by the restarted one"
+
+
+class _EpochLog:
+    """Fences all but the newest producer; a commit takes as long as it is told."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.seconds = 0.0
+        self.newest = 0
+        self.committed: list[int] = []
+
+    def producer(self, _transactional_id: str) -> _EpochProducer:
+        self.newest += 1
+        return _EpochProducer(self, self.newest)
+
+
+class _EpochProducer:
+    transaction_timeout_seconds = TIMEOUT_SECONDS
+    doubt: str | None = None
+
+    def __init__(self, log: _EpochLog, epoch: int) -> None:
+        self._log = log
+        self._epoch = epoch
+
+    def begin(self) -> None:
+        """Known to this process only."""
+
+    def produce(self, _records: object) -> None:
+        self._log.clock.now += self._log.seconds
+
+    def commit(self) -> None:
+        if self._epoch != self._log.newest:
+            raise Fenced("newer")
+        self._log.committed.append(self._epoch)
+
+    def close(self) -> None:
+        """Nothing is held."""

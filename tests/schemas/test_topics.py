@@ -108,6 +108,7 @@ def test_settings_are_given_to_kafka_in_its_words() -> None:
         "max.message.bytes": str(3 * MIB),
         "min.cleanable.dirty.ratio": "0.2",
         "segment.ms": "3600000",
+        "delete.retention.ms": "86400000",
     }
 
 
@@ -132,6 +133,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         ("retention_days = 90", "", "retention_days was not given exactly"),
         ("retention_days = 90", 'retention_days = 90\ncleanup = "compact"', "retention_days was not given exactly"),
         ("retention_days = 90", 'retention_days = 90\nmessage_timestamp_type = "now"', "message_timestamp_type"),
+        ("retention_days = 90", "retention_days = 90\ndelete_retention_ms = 1", "delete_retention_ms was given"),
         ("FULL_TRANSITIVE", "NONE", "compatibility was NONE"),
         ('schema = "captured_trade.v1.avsc"', "", "schema was not given"),
         ("CapturedTrade", "Nothing", "record was Nothing"),
@@ -149,3 +151,13 @@ def test_a_file_that_says_something_unknown_is_refused(tmp_path: Path, old: str,
     with pytest.raises(ValueError, match=r"^schemas/topics/trades\.captured\.toml: ") as error:
         load_topics(tmp_path)
     assert problem in str(error.value)
+
+
+def test_a_changelog_says_how_long_it_keeps_deletions(tmp_path: Path) -> None:
+    """A worker judges by it how old its snapshots may be: with a guess a deleted row could come back."""
+    declared = generate.ROOT / "topics" / "state.capture.toml"
+    without = [line for line in declared.read_text(encoding="utf-8").splitlines() if "delete_retention" not in line]
+    (tmp_path / "state.capture.toml").write_text("\n".join(without), encoding="utf-8")
+
+    with pytest.raises(ValueError, match="delete_retention_ms was not given"):
+        load_topics(tmp_path)

@@ -14,6 +14,7 @@ import pytest
 
 from services.adapters.kafka_log import KafkaLog
 from services.adapters.reference_files import load_directory, topic_of
+from services.adapters.topic_admin import TopicAdmin
 from services.adapters.topic_codec import FormatCodec
 from services.domain import reference as ref
 from services.domain.code import AllocationPolicy, InstrumentType
@@ -24,7 +25,6 @@ from services.pipeline import SERVICE_NAMES, make_codec, make_worker
 from services.settings import Settings
 from services.topics import load_topics
 from tests import samples
-from tests.support.broker import create_topics
 
 T = TypeVar("T")
 WAIT_SECONDS_MAX = 60.0
@@ -34,9 +34,7 @@ MARKET_DATA = Path(__file__).parents[2] / "deploy" / "reference"
 @pytest.fixture
 def kafka_log(kafka: str, prefix: str) -> Iterator[Log]:
     """The session's broker with every topic of the pipeline under the test's own prefix, and reference data on it."""
-    for name, topic in load_topics().items():
-        settings = {key.replace(".", "_"): value for key, value in topic.config.to_kafka().items()}
-        create_topics(kafka, f"{prefix}.{name}", partitions=topic.config.partitions, **settings)
+    TopicAdmin(kafka, prefix=f"{prefix}.").apply(load_topics())
     log = KafkaLog(kafka, prefix=f"{prefix}.")
     send_reference(log, make_codec(), reference_records())
     yield log

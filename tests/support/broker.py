@@ -45,3 +45,10 @@ def create_topics(bootstrap_servers: str, *names: str, partitions: int = 1, **co
     topics = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings) for name in names]
     for created in admin.create_topics(topics, operation_timeout=_ADMIN_SECONDS_MAX).values():
         created.result(_ADMIN_SECONDS_MAX)
+
+
+def delete_topics(bootstrap_servers: str, *names: str) -> None:
+    """Delete topics; they are gone on return, and their names free."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    for deleted in admin.delete_topics([*names], operation_timeout=_ADMIN_SECONDS_MAX).values():
+        deleted.result(_ADMIN_SECONDS_MAX)

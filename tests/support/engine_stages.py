@@ -137,7 +137,10 @@ class JoiningStage:
 _INPUTS: dict[str, type[Record]] = {"said": Said, "left": Half, "right": Half}
 _OUTPUTS: dict[str, type[Record]] = {"counted": Counted, "joined": Joined, "overdue": Overdue}
 TOPICS: Mapping[str, int] = dict.fromkeys((*_INPUTS, *_OUTPUTS, "state.counting", "state.joining"), PARTITIONS) | {
-    "dead-letters": 1
+    "dead-letters": 1,
+    "dead-letters.resolved": 1,
+    "repairs.counting": PARTITIONS,
+    "repairs.joining": PARTITIONS,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from services.domain.errors import DecodeError
+from services.domain.errors import DecodeError, NotAMessageError
 
 SOH = b"\x01"
 
@@ -19,6 +19,10 @@ Field = tuple[bytes, bytes]
 
 class FixError(DecodeError):
     """The message cannot be read for certain. One sentence: which tag, and what was wrong; never the content."""
+
+
+class FrameError(FixError, NotAMessageError):
+    """No whole message: FIX bids the receiver ignore it, and the sender send it again."""
 
 
 _DATA_TAG_OF_LENGTH_TAG = {
@@ -69,21 +73,21 @@ def _check_frame(raw: bytes) -> tuple[str, int, int]:
     """Give BeginString and where the body starts and ends (its last SOH included)."""
     begin_end = raw.find(SOH)
     if not raw.startswith(b"8=FIX") or not raw[:begin_end].isascii():
-        raise FixError("BeginString (8) was not the first field, so this is no FIX message")
+        raise FrameError("BeginString (8) was not the first field, so this is no FIX message")
     length_end = raw.find(SOH, begin_end + 1)
     length = raw[begin_end + 3 : length_end]
     if raw[begin_end + 1 : begin_end + 3] != b"9=" or not length.isdigit() or len(length) > _BODY_LENGTH_DIGITS_MAX:
-        raise FixError("BodyLength (9) was not the second field or not a number")
+        raise FrameError("BodyLength (9) was not the second field or not a number")
     body_start = length_end + 1
     body_end = len(raw) - _TRAILER_BYTES
     trailer = _TRAILER.fullmatch(raw, max(body_end, 0))
     if trailer is None or body_end < body_start or raw[body_end - 1] != 1:
-        raise FixError("CheckSum (10) with three digits was not the last field")
+        raise FrameError("CheckSum (10) with three digits was not the last field")
     if body_start + int(length) != body_end:
-        raise FixError(f"BodyLength (9) was {int(length)}, expected {body_end - body_start}")
+        raise FrameError(f"BodyLength (9) was {int(length)}, expected {body_end - body_start}")
     checksum = sum(raw[:body_end]) & 0xFF
     if int(trailer[1]) != checksum:
-        raise FixError(f"CheckSum (10) was {int(trailer[1]):03d}, expected {checksum:03d}")
+        raise FrameError(f"CheckSum (10) was {int(trailer[1]):03d}, expected {checksum:03d}")
     return raw[2:begin_end].decode("ascii"), body_start, body_end
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from importlib.metadata import version
 
 import pytest
 
 from services.commands.cluster import Cluster
 from services.commands.text import columns
+from services.settings import load_settings
 from tests.unit.commands.support import run
 
 NOTHING_NAMED: dict[str, str] = {}
@@ -60,6 +62,21 @@ def test_a_misspelt_setting_is_an_error_of_every_command() -> None:
     result = run("summary", Cluster({"POSTTRADE_TOPIC_PREFX": "uat."}))
     assert result.exit_code == 2
     assert "POSTTRADE_TOPIC_PREFX is not a setting" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["a fifth", "1.5", "-0.1", ".2.", "", "1e-1"])
+def test_a_limit_on_dead_letters_that_is_no_share_is_refused(text: str) -> None:
+    """A limit that was read wrongly would stop everything or nothing."""
+    result = run("summary", Cluster({"POSTTRADE_DEAD_LETTER_SHARE_MAX": text}))
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "POSTTRADE_DEAD_LETTER_SHARE_MAX was" in result.stderr
+
+
+def test_a_limit_on_dead_letters_is_a_number_from_0_to_1() -> None:
+    """The default, and what an operator raises it to for one day."""
+    assert load_settings({}).dead_letter_share_max == Decimal("0.2")
+    assert load_settings({"POSTTRADE_DEAD_LETTER_SHARE_MAX": "0.45"}).dead_letter_share_max == Decimal("0.45")
+    assert load_settings({"POSTTRADE_DEAD_LETTER_SHARE_MAX": "1"}).dead_letter_share_max == 1
 
 
 def test_a_cluster_that_does_not_answer_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:

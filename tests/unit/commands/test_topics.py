@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any
 
-from services.adapters.topic_admin import Action, ExistingTopic, compare
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from services.adapters import topic_admin
+from services.adapters.topic_admin import Action, ExistingTopic, TopicAdmin, compare
 from services.commands.cluster import Cluster
 from services.topics import load_topics
 from tests.unit.commands.support import run
@@ -43,6 +49,37 @@ def test_a_number_written_otherwise_is_the_same_number() -> None:
     name, value = next((n, v) for n, v in TOPIC.config.to_kafka().items() if n == "min.cleanable.dirty.ratio")
     existing = ExistingTopic(TOPIC.config.partitions, AS_DECLARED | {name: value + "0"})
     assert compare(TOPIC, existing).action is Action.NONE
+
+
+class ClientWithoutLeaders:
+    """A client that has once seen no leader, and believes it until it reads the metadata of all topics."""
+
+    def __init__(self) -> None:
+        self.has_leaders = False
+
+    def list_topics(self, timeout: float) -> None:
+        """Metadata of all topics."""
+        self.has_leaders = True
+
+    def list_offsets(self, partitions: Iterable[Any], request_timeout: float) -> dict[Any, Future[None]]:
+        """Answer from what is believed."""
+        answers: dict[Any, Future[None]] = {partition: Future() for partition in partitions}
+        for answer in answers.values():
+            if self.has_leaders:
+                answer.set_result(None)
+            else:
+                answer.set_exception(KafkaException(KafkaError(KafkaError._NOENT)))
+        return answers
+
+
+def test_a_client_that_saw_no_leaders_is_made_to_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One creation in forty hung like this on a real broker until its deadline had passed."""
+    monkeypatch.setattr(topic_admin, "_LEADERS_SECONDS_MAX", 5.0)
+    admin = TopicAdmin("127.0.0.1:1", client_settings={"log_level": 0})
+    client = ClientWithoutLeaders()
+    monkeypatch.setattr(admin, "_client", client)
+    admin._await_leaders([TOPIC])
+    assert client.has_leaders
 
 
 def test_the_list_needs_no_cluster() -> None:

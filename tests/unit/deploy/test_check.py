@@ -56,11 +56,21 @@ def test_the_table_adds_up() -> None:
 
 
 def test_fast_differs_only_in_the_tests_with_a_server() -> None:
+    """Everything else stays in, in the same order."""
     every, fast = check.parts(fast=False), check.parts(fast=True)
 
-    assert [part.name for part in every] == ["format", "lint", "types", "import rules", "tests"]
-    assert every[:-1] == fast[:-1]
-    assert fast[-1].command == (*every[-1].command, "-m", "not server")
+    names = ["format", "lint", "types", "import rules", "tests", "with a server", "alone"]
+    assert [part.name for part in every] == names
+    assert fast == every[:5]
+
+
+def test_every_test_runs_in_exactly_one_part() -> None:
+    """Marks that overlap or leave a gap would run a test twice or, worse, never."""
+    chosen = [part.command[part.command.index("-m") + 1] for part in check.parts(fast=False) if "-m" in part.command]
+
+    for marks in (set[str](), {"server"}, {"server", "alone"}):  # whatever is marked `alone` is marked `server` too
+        values = {"server": "server" in marks, "alone": "alone" in marks}
+        assert [eval(text, {}, values) for text in chosen].count(True) == 1
 
 
 def test_the_tools_are_those_of_this_environment() -> None:

@@ -93,6 +93,16 @@ def test_every_property_is_set_once() -> None:
     assert len(keys) == len(set(keys)) > 20
 
 
+def test_own_settings_go_before_those_of_the_template() -> None:
+    """Kafka takes the last of two lines, and a listener of a test's own needs the ports."""
+    identity = BrokerIdentity(port=21001, controller_port=21002, cluster_id="c" * 22)
+
+    lines = identity.properties("log", {"listeners": "PLAINTEXT://127.0.0.1:${port},OTHER://127.0.0.1:1"}).splitlines()
+
+    own = "listeners=PLAINTEXT://127.0.0.1:21001,OTHER://127.0.0.1:1"
+    assert [line for line in lines if line.startswith("listeners=")][-1] == own
+
+
 def test_a_cluster_id_is_sixteen_bytes_and_no_option() -> None:
     for _ in range(300):
         cluster_id = BrokerIdentity.draw(port=1).cluster_id

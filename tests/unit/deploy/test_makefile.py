@@ -12,7 +12,23 @@ import pytest
 
 from deploy.local.kafka_jars import REPOSITORY
 
-TARGETS = ["help", "setup", "run", "demo", "test", "check", "format", "bench", "schemas", "sample", "topics", "clean"]
+TARGETS = [
+    "help",
+    "setup",
+    "run",
+    "demo",
+    "test",
+    "check",
+    "format",
+    "bench",
+    "crunch",
+    "sim",
+    "chaos",
+    "schemas",
+    "sample",
+    "topics",
+    "clean",
+]
 
 
 def _make(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

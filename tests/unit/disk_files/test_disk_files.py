@@ -44,6 +44,21 @@ def test_a_write_that_fails_in_the_middle_leaves_the_old_file(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["a"], "what is left of it takes room on a full disk"
 
 
+def test_whoever_gives_up_in_the_middle_leaves_the_old_file_and_no_half(tmp_path: Path) -> None:
+    """A snapshot that nobody waits for any more is given up by what makes its parts."""
+    files = DiskFiles(tmp_path)
+    files.replace("a", [b"old"])
+
+    def given_up() -> Iterator[bytes]:
+        yield b"new"
+        raise RuntimeError("nobody waits")
+
+    with pytest.raises(RuntimeError, match="nobody waits"):
+        files.replace("a", given_up())
+    assert files.read("a") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_half_written_file_of_a_crash_is_not_listed(tmp_path: Path) -> None:
     """Its name is not one a reader would ask for."""
     (tmp_path / "a.new").write_bytes(b"half")

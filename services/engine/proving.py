@@ -1,0 +1,112 @@
+"""Proves that what a worker holds is its own: a transaction of offsets only, which the log refuses to anybody else.
+
+After each restore, before the first record: a worker whose slot was taken over, or whose generation is over, learns it
+then and not at its first trade, and the partition is marked as taken up (`services.engine.starting`). Afterwards
+whenever a partition has been idle for PROVE_SECONDS, so that readiness is no memory; that also commits how far an idle
+partition was read behind markers of transactions, before retention deletes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from services.engine.log import GroupMetadata, OutgoingRecord, TopicPartition
+from services.engine.member import Member
+from services.engine.restoring import Restored
+from services.engine.runtime import Runtime
+from services.engine.starting import apply_started, started_changes, started_records
+from services.engine.state import Started
+from services.engine.transaction import GroupOffsets
+
+PROVE_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+_WAIT_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one transaction is to prove, of one member."""
+
+    member: Member
+    numbers: tuple[int, ...]
+    offsets: Mapping[TopicPartition, int]
+    metadata: GroupMetadata
+    restored: Restored | None
+    started: Mapping[int, Started]
+
+    @property
+    def records(self) -> list[OutgoingRecord]:
+        """The marks that these partitions are taken up, where they are missing."""
+        return started_records(self.member.stage.name, self.started)
+
+    @property
+    def groups(self) -> list[GroupOffsets]:
+        """The offsets by which the generation is checked."""
+        return [GroupOffsets(self.offsets, self.metadata)]
+
+
+class Prover:
+    """Knows what is to be proved, and when. Belongs to the coordinator, on the event loop."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Nothing is to be proved yet."""
+        self._runtime = runtime
+        self._restored: list[Restored] = []
+        self._next_at = 0.0
+        self.is_failing = False
+        """Whether the last proof failed."""
+
+    def add(self, restored: Restored) -> None:
+        """To be proved, then installed."""
+        self._restored.append(restored)
+
+    def wait_seconds(self, tick_seconds: float) -> float:
+        """How long the coordinator may sleep: a restored partition waits for the poll after its assignment."""
+        if not self._restored:
+            return tick_seconds
+        return min(tick_seconds, max(_WAIT_SECONDS, self._next_at - self._runtime.monotonic()))
+
+    def claims(self, members: Iterable[Member]) -> list[Claim]:
+        """What can be proved now; each claim in a transaction of its own, so that one refused stops no other."""
+        self._restored = [restored for restored in self._restored if restored.is_current]
+        now = self._runtime.monotonic()
+        if now < self._next_at:
+            return []
+        fresh = [self._fresh(restored) for restored in self._restored]
+        idle = [self._idle(member, now) for member in members]
+        return [claim for claim in (*fresh, *idle) if claim is not None]
+
+    def _fresh(self, restored: Restored) -> Claim | None:
+        member = restored.member
+        if member.metadata is None:  # no poll was finished since the assignment
+            return None
+        started = started_changes(restored.tables, restored.offsets)
+        return Claim(member, tuple(restored.tables), restored.offsets, member.metadata, restored, started)
+
+    def _idle(self, member: Member, now: float) -> Claim | None:
+        numbers = tuple(n for n in sorted(member.tables) if now - member.proved_at.get(n, now) >= PROVE_SECONDS)
+        if not numbers or member.metadata is None:
+            return None
+        offsets = {p: offset for number in numbers for p, offset in member.read_offsets_of(number).items()}
+        return Claim(member, numbers, offsets, member.metadata, None, {})
+
+    def succeeded(self, claim: Claim) -> None:
+        """It was committed: enter what it wrote."""
+        self.is_failing = False
+        self.note(claim.member, claim.numbers)
+        if claim.restored is not None:
+            self._restored.remove(claim.restored)
+            apply_started(claim.restored.tables, claim.started)
+        else:
+            claim.member.next_offsets.update(claim.offsets)
+
+    def failed(self) -> None:
+        """It was not, or nobody knows: nothing but the proof itself was at stake, so it is simply tried again."""
+        self.is_failing = True
+        self._next_at = self._runtime.monotonic() + RETRY_SECONDS
+
+    def note(self, member: Member, numbers: Iterable[int]) -> None:
+        """These were in a committed transaction, and are proved by it."""
+        now = self._runtime.monotonic()
+        member.proved_at.update(dict.fromkeys(numbers, now))

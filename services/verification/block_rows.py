@@ -1,0 +1,137 @@
+"""What allocation remembers, compared with the blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from services.verification.allocated import Allocated, Block, Request, Waiting, economics_of
+from services.verification.blocks import CONFLICTS, UNALLOCATED, UNSUPPORTED, BlockAudit
+from services.verification.cases import Cases, open_reasons
+from services.verification.judge import V1, V6, Judge
+from services.verification.plain import SEPARATOR
+from services.verification.rows import Rows
+
+
+def settle_blocks(
+    allocated: Allocated, cases: Cases, rows: Rows, judge: Judge, policies: Mapping[str, set[str]] | None
+) -> None:
+    """Judge every block, and what is remembered of it."""
+    waiting: dict[str, list[Waiting]] = {}
+    partitions: dict[str, int] = {}
+    for _, partition, (_, share) in rows.of("WaitingShare"):
+        waiting.setdefault(share.block_id, []).append(share)
+        partitions[share.allocation_id] = partition
+    open_partitions: set[int] = set()
+    for block_id, block in allocated.blocks.items():
+        audit = BlockAudit(block_id, block, waiting.get(block_id, []), cases, policies)
+        if block.is_in_flight:
+            _forget(rows, audit)
+            open_partitions.add(-1)
+            continue
+        judge.is_quiet = not block.is_judged
+        audit.judge_fills(judge)
+        audit.judge_requests(judge)
+        audit.judge_shares(judge)
+        _compare(rows, audit, judge)
+        if block.is_judged and audit.is_open and not _is_open(audit, UNALLOCATED):
+            open_partitions.add(block.partition)
+    judge.is_quiet = False
+    _compare_deadlines(rows, open_partitions)
+
+
+def _compare(rows: Rows, audit: BlockAudit, judge: Judge) -> None:
+    block, block_id, partition = audit.block, audit.block_id, audit.block.partition
+    found = rows.take("Block", block_id, partition)
+    name = f"state.allocation[{partition}] Block/{block_id}"
+    if judge.check(V6, found is not None, name, "is not remembered") and found is not None:
+        latest_us = max(one.timestamp_ms for one in block.given) * 1000
+        expected = (audit.given, audit.quantity, sorted(audit.pending), latest_us)
+        told = ("where", *expected, "follows (given, whole, pending, last event)")
+        judge.check(V6, found == expected, name, "has", *found, *told)
+    for reason, case in audit.cases.items():
+        if case.is_open and case.waits:
+            rows.expect("WaitingBlock", block_id, partition, reason)
+    if audit.is_open:
+        rows.expect("OpenBlock", block_id, partition, _is_open(audit, UNALLOCATED))
+    _compare_fills(rows, audit, judge)
+    for request in block.requests:
+        _compare_request(rows, audit, request)
+    _compare_waiting(rows, audit, judge)
+
+
+def _compare_fills(rows: Rows, audit: BlockAudit, judge: Judge) -> None:
+    partition = audit.block.partition
+    for trade_id, fills in audit.block.fills.items():
+        found = rows.take("Fill", trade_id, partition)
+        name = f"state.allocation[{partition}] Fill/{trade_id}"
+        if not judge.check(V6, found is not None, name, "is not remembered") or found is None:
+            continue
+        expected = (audit.block_id, fills[-1].version, audit.open_reason(trade_id))
+        judge.check(V6, found[:3] == expected, name, "has", *found[:3], "where", *expected, "follows")
+        live = audit.live.get(trade_id)
+        if live is None:
+            judge.check(V6, found[3] != "LIVE", name, "is remembered as part of its block, and is not")
+            continue
+        economics = economics_of(live.quantity, live.price, live.gross, live.accrued)
+        judge.check(V6, found[3:] == ("LIVE", economics), name, "is not remembered as part of its block, as it is")
+
+
+def _compare_request(rows: Rows, audit: BlockAudit, request: Request) -> None:
+    key = f"{audit.block.order_id}{SEPARATOR}{request.instruction_id}"
+    reasons = open_reasons(audit.request_cases[request.subject])
+    if CONFLICTS in reasons:
+        rows.take("KeptInstruction", key, audit.block.partition)
+        return
+    refused = [reason for reason in reasons if reason != UNSUPPORTED]
+    if audit.is_applied(request):
+        standing: tuple[str, str | None] = ("APPLIED", None)
+    elif refused:
+        standing = ("REFUSED", refused[0])
+    else:
+        standing = ("PENDING" if audit.is_pending(request) else "ENDED", None)
+    rows.expect("KeptInstruction", key, audit.block.partition, *standing)
+
+
+def _compare_waiting(rows: Rows, audit: BlockAudit, judge: Judge) -> None:
+    """A share waits exactly while its exception is open, and is not published meanwhile."""
+    published = {share.allocation_id for share in audit.block.shares}
+    for share in audit.waiting:
+        name = f"share {share.allocation_id} of {audit.name}"
+        found = rows.take("WaitingShare", share.allocation_id, audit.block.partition)
+        reasons = open_reasons(audit.share_cases[share.allocation_id])
+        shown = found is not None and reasons == [found[0]]
+        judge.check(V1, shown, name, "waits, and no exception says so")
+        judge.check(V6, share.allocation_id not in published, name, "is remembered as waiting and was published")
+    for allocation_id in published:
+        reasons = open_reasons(audit.share_cases[allocation_id])
+        judge.check(V1, not reasons, "share", allocation_id, "was published and is still shown as", *reasons)
+
+
+def _compare_deadlines(rows: Rows, open_partitions: set[int]) -> None:
+    """Where a block may become overdue, there is a deadline; a deadline without such a block does no harm."""
+    found = [partition for _, partition, _ in rows.of("NextDeadline")]
+    for partition in found:
+        value = rows.take("NextDeadline", "-", partition)
+        if value is not None and partition in open_partitions:
+            open_partitions.discard(partition)
+    for partition in sorted(open_partitions - {-1}):
+        rows.expect("NextDeadline", "-", partition, None)
+
+
+def _is_open(audit: BlockAudit, reason: str) -> bool:
+    case = audit.cases.get(reason)
+    return case is not None and case.is_open
+
+
+def _forget(rows: Rows, audit: BlockAudit) -> None:
+    """Something is on its way to the block: its rows may be ahead of what can be seen, or behind."""
+    block: Block = audit.block
+    partition = block.partition
+    for table in ("Block", "WaitingBlock", "OpenBlock"):
+        rows.take(table, audit.block_id, partition)
+    for trade_id in block.fills:
+        rows.take("Fill", trade_id, partition)
+    for request in block.requests:
+        rows.take("KeptInstruction", f"{block.order_id}{SEPARATOR}{request.instruction_id}", partition)
+    for share in audit.waiting:
+        rows.take("WaitingShare", share.allocation_id, partition)

@@ -1,0 +1,297 @@
+"""From inputs to captured trades, allocation requests and received confirmations: each content once, or refused."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from services.domain import identity
+from services.domain.code import Side
+from services.verification.cases import Cases, open_reasons
+from services.verification.inputs import Input
+from services.verification.judge import V1, V2, V3, V7, Judge
+from services.verification.letters import place
+from services.verification.model import Entry
+from services.verification.names import (
+    ALLOCATIONS,
+    CAPTURE,
+    CONFIRMATION_FIELDS,
+    COUNTERPARTIES,
+    EXECUTION_FIELDS,
+    REQUEST_FIELDS,
+    SHARE_FIELDS,
+)
+from services.verification.plain import Plain, content_mark, named_subject
+from services.verification.rows import Columns, Rows, column, mark
+
+REFUSED_CONTENTS_MAX = 32
+"""So many refused contents of one id are remembered; of more, one may be told again."""
+
+ALLOCATION, IGNORED = "ALLOCATION", "IGNORED"
+"""What a FIX message can be beside an execution."""
+
+TABLES: dict[str, Columns] = {
+    "SeenExecution": {
+        "trade_id": column("trade_id"),
+        "version": column("version"),
+        "order_id": column("order_id"),
+        "is_cancelled": column("is_cancelled"),
+        "fingerprint": mark("fingerprint"),
+    },
+    "SeenMessage": {"fingerprint": mark("fingerprint")},
+    "RefusedMessage": {
+        "contents": lambda row: len(row["fingerprints"]),
+        "open_reasons": lambda row: sorted(row["open_reasons"]),
+    },
+}
+"""What capture remembers."""
+
+
+class Offer(NamedTuple):
+    """One input under an id."""
+
+    mark: bytes
+    topic: str
+    partition: int
+    offset: int
+    is_new: bool
+    is_in_flight: bool
+    is_replayed: bool
+
+
+class Subject:
+    """Everything that came in under one sender's id."""
+
+    __slots__ = ("accepted", "offers")
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.offers: list[Offer] = []
+        self.accepted: tuple[bytes, ...] = ()
+        """Contents that came out."""
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is something to answer for, and nothing is still on its way."""
+        return any(offer.is_new for offer in self.offers) and not self.is_in_flight
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether an input is still on its way."""
+        return any(offer.is_in_flight for offer in self.offers)
+
+
+class Report(NamedTuple):
+    """A captured execution report."""
+
+    trade_id: str
+    version: int
+    order_id: str
+    is_cancel: bool
+
+
+class Captured:
+    """What capture was given and what it made of it."""
+
+    def __init__(self, judge: Judge, cases: Cases) -> None:
+        """Start before the first input."""
+        self._judge = judge
+        self._cases = cases
+        self._subjects: dict[str, Subject] = {}
+        self._reports: dict[str, Report] = {}
+        """By the id of the report."""
+        self._trades: dict[str, Report] = {}
+        """Latest version by trade id."""
+        self._last: dict[tuple[str, str, int], int] = {}
+        """By order, input topic and partition: offset behind the latest trade."""
+        self._changing: set[str] = set()
+        """Reports that an input in flight would change."""
+        self.ignored = 0
+        """Messages that report nothing to book."""
+        self.duplicates = 0
+        """Inputs that repeat what was said."""
+
+    # --- inputs
+
+    def take_input(self, given: Input) -> None:
+        """Enter a record of one of capture's topics."""
+        topic, record = given.entry.topic, given.record
+        message = record.get("message")
+        if message == IGNORED:
+            self.ignored += not given.is_in_flight
+        elif message == ALLOCATION or topic == ALLOCATIONS:
+            self._offer(_request_id(record), content_mark(record, REQUEST_FIELDS, SHARE_FIELDS), given)
+        elif topic == COUNTERPARTIES:
+            self._offer(_confirmation_id(record), content_mark(record, CONFIRMATION_FIELDS), given)
+        else:
+            self._offer(_report_id(record), content_mark(record, EXECUTION_FIELDS), given)
+            if given.is_in_flight and record["execution_reference_id"] is not None:
+                self._changing.add(_report_id(record, record["execution_reference_id"]))
+
+    def _offer(self, subject_id: str, mark: bytes, given: Input) -> None:
+        entry = given.entry
+        flags = (given.is_new, given.is_in_flight, given.is_replayed)
+        offer = Offer(mark, entry.topic, entry.partition, entry.offset, *flags)
+        self._subjects.setdefault(subject_id, Subject()).offers.append(offer)
+
+    # --- outputs
+
+    def take_trade(self, entry: Entry, record: Plain) -> None:
+        """Enter a record of trades.captured."""
+        report_id, order_id = _report_id(record), record["order_id"]
+        mark = content_mark(record, EXECUTION_FIELDS)
+        offers = self._accept(report_id, mark, entry, key=order_id)
+        report = Report(record["trade_id"], record["version"], order_id, record["execution_type"] == "TRADE_CANCEL")
+        self._check_version(report_id, report, entry, record)
+        self._reports[report_id] = self._trades[report.trade_id] = report
+        self._check_order(order_id, offers, entry)
+
+    def take_request(self, entry: Entry, record: Plain) -> None:
+        """Enter a record of trades.allocation-requests."""
+        mark = content_mark(record, REQUEST_FIELDS, SHARE_FIELDS)
+        offers = self._accept(_request_id(record), mark, entry, key=record["order_id"])
+        self._check_order(f"{record['order_id']}/allocations", offers, entry)
+
+    def take_confirmation(self, entry: Entry, record: Plain) -> None:
+        """Enter a record of confirmations.received."""
+        key = identity.match_key(
+            counterparty=record["sender"],
+            account=record["account"],
+            isin=record["isin"],
+            side=Side(record["side"]).opposite,
+            trade_date=record["trade_date"],
+        )
+        self._accept(_confirmation_id(record), content_mark(record, CONFIRMATION_FIELDS), entry, key=key)
+        self._judge.check(V2, record["match_key"] == key, "match key at", place(entry), "does not follow from the rest")
+
+    def _accept(self, subject_id: str, mark: bytes, entry: Entry, *, key: str) -> list[Offer]:
+        """Find the inputs an output may come from; each id comes out once."""
+        check, where = self._judge.check, place(entry)
+        check(V2, entry.key == key.encode(), where, "is keyed by something else than it says itself")
+        subject = self._subjects.get(subject_id)
+        offers = [offer for offer in subject.offers if offer.mark == mark] if subject else []
+        if not check(V2, bool(offers), where, "has no input of its id and content; id", subject_id):
+            return []
+        assert subject is not None
+        check(V2, not subject.accepted, where, "is there a second time; id", subject_id)
+        subject.accepted += (offers[0].mark,)
+        return offers
+
+    def _check_version(self, report_id: str, report: Report, entry: Entry, record: Plain) -> None:
+        check, where, trade_id = self._judge.check, place(entry), report.trade_id
+        before = self._trades.get(trade_id)
+        expected = 1 if before is None else before.version + 1
+        check(V3, report.version == expected, where, trade_id, "has version", report.version, "after", expected - 1)
+        if record["execution_type"] == "TRADE":
+            check(V2, trade_id == report_id, where, trade_id, "does not follow from sender, date, ExecID and side")
+            return
+        named = self._reports.get(_report_id(record, record["execution_reference_id"]))
+        follows = named is not None and named.trade_id == trade_id and named.order_id == report.order_id
+        check(V2, follows, where, trade_id, "is not the trade of the report that it changes")
+        check(V2, before is None or not before.is_cancel, where, trade_id, "is changed after it was cancelled")
+
+    def _check_order(self, order_key: str, offers: list[Offer], entry: Entry) -> None:
+        """Of each input partition the outputs of an order follow the inputs; what came twice may be either."""
+        by_source: dict[tuple[str, int], list[int]] = {}
+        if any(offer.is_replayed for offer in offers):
+            return  # it failed at first, and came again when others may have passed
+        for offer in offers:
+            by_source.setdefault((offer.topic, offer.partition), []).append(offer.offset)
+        feasible = {
+            source: [offset for offset in offsets if offset >= self._last.get((order_key, *source), 0)]
+            for source, offsets in by_source.items()
+        }
+        holds = not offers or any(feasible.values())
+        self._judge.check(V3, holds, place(entry), "overtook another input of order", order_key)
+        if len(feasible) == 1:
+            for source, offsets in feasible.items():
+                self._last[order_key, *source] = min(offsets, default=0) + 1
+
+    # --- the reckoning
+
+    def settle(self) -> None:
+        """Every content came out once or was refused once; all else repeats what was said."""
+        for subject_id, subject in self._subjects.items():
+            cases = self._cases.about(CAPTURE, subject_id)
+            if not subject.is_judged:
+                continue
+            opened = sum(case.opened for case in cases.values())
+            # What meets in no partition is not known to be the same: it is refused in each.
+            distinct = {(offer.partition, offer.mark) for offer in subject.offers}
+            refused_min = sum(mark not in subject.accepted for _, mark in distinct)
+            self._check_missing(subject_id, subject, opened, refused_min)
+            contents = [offer.mark for offer in subject.offers]
+            repeated = any(contents.count(mark) > 1 for mark in subject.accepted)
+            refused_max = refused_min + repeated
+            bounded = opened <= refused_max or len(distinct) > REFUSED_CONTENTS_MAX
+            told = (opened, "times, for at most", refused_max, "contents that were not accepted")
+            self._judge.check(V7, bounded, _first(subject), subject_id, "was refused", *told)
+            self.duplicates += max(0, len(contents) - len(subject.accepted) - opened)
+
+    def _check_missing(self, subject_id: str, subject: Subject, opened: int, refused_min: int) -> None:
+        where = _first(subject)
+        if not opened and not subject.accepted:
+            self._judge.check(V1, refused_min == 0, where, subject_id, "has neither an output nor an exception")
+            return
+        told = (refused_min, "contents, of which", opened, "were refused")
+        self._judge.check(V1, opened >= refused_min, where, subject_id, "was not accepted with", *told)
+
+    # --- state
+
+    def compare(self, rows: Rows) -> None:
+        """What was accepted and what was refused, and nothing else, is remembered."""
+        changing = {report.trade_id for name in self._changing if (report := self._reports.get(name))}
+        for subject_id, subject in self._subjects.items():
+            partitions = {offer.partition for offer in subject.offers}
+            self._judge.is_quiet = not any(offer.is_new for offer in subject.offers)
+            if subject.is_in_flight or len(partitions) > 1:
+                for partition in partitions:
+                    _forget(rows, subject_id, partition)
+                continue
+            (partition,) = partitions
+            if subject_id in changing:
+                rows.take("SeenExecution", subject_id, partition)
+            elif subject.accepted:
+                self._expect_accepted(rows, subject_id, partition, subject.accepted[-1])
+            cases = self._cases.about(CAPTURE, subject_id)
+            opened = min(sum(case.opened for case in cases.values()), REFUSED_CONTENTS_MAX)
+            if opened and subject_id not in changing:
+                rows.expect("RefusedMessage", subject_id, partition, opened, open_reasons(cases))
+            elif opened:
+                rows.take("RefusedMessage", subject_id, partition)
+        self._judge.is_quiet = False
+
+    def _expect_accepted(self, rows: Rows, subject_id: str, partition: int, content: bytes) -> None:
+        report = self._reports.get(subject_id)
+        if report is None:
+            rows.expect("SeenMessage", subject_id, partition, content)
+            return
+        shown = self._trades[report.trade_id] if subject_id == report.trade_id else report
+        values = (report.trade_id, shown.version, report.order_id, shown.is_cancel, content)
+        rows.expect("SeenExecution", subject_id, partition, *values)
+
+
+def _forget(rows: Rows, subject_id: str, partition: int) -> None:
+    for table in TABLES:
+        rows.take(table, subject_id, partition)
+
+
+def _report_id(record: Plain, execution_id: str | None = None) -> str:
+    return identity.trade_id(
+        sender=record["sender"],
+        trade_date=record["trade_date"],
+        execution_id=record["execution_id"] if execution_id is None else execution_id,
+        side=record["side"],
+    )
+
+
+def _request_id(record: Plain) -> str:
+    return named_subject("AI", record["sender"], record["instruction_id"])
+
+
+def _confirmation_id(record: Plain) -> str:
+    return named_subject("CF", record["sender"], record["confirmation_id"])
+
+
+def _first(subject: Subject) -> str:
+    offer = subject.offers[0]
+    return f"{offer.topic}[{offer.partition}]@{offer.offset}"

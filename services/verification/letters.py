@@ -1,0 +1,112 @@
+"""Dead letters: each stands for one record that could not be handled, and must be that record byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from services.verification.judge import V2, V7, Judge
+from services.verification.model import Entry
+from services.verification.names import DEAD_LETTERS, INPUTS
+from services.verification.plain import bytes_digest
+
+_FIRST_ADDED = "err.class"
+"""Where the engine's headers begin: the last of that name."""
+_FIRST_ATTEMPT = "1"
+_CHANGED = "repair.changed"
+
+Source = tuple[str, str, int, int]
+"""Service that gave up, and topic, partition and offset of what it could not handle."""
+
+
+class _Letter(NamedTuple):
+    where: str
+    content: bytes
+    is_changed: bool
+    """It holds what a repair put in place of the original value."""
+
+
+class Letters:
+    """What lies on `dead-letters`, by the record each stands for."""
+
+    def __init__(self, judge: Judge) -> None:
+        """Start without any."""
+        self._judge = judge
+        self._letters: dict[Source, list[_Letter]] = {}
+        self._attempts: set[tuple[Source, str]] = set()
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """By service and error class."""
+        self.parked: set[Source] = set()
+        """Sources that wait for a repair, or did: the engine remembers them until they are resolved."""
+
+    def read(self, entries: Iterable[Entry]) -> None:
+        """Take all dead letters in."""
+        for entry in entries:
+            headers, where, check = _texts(entry), place(entry), self._judge.check
+            service, topic = headers.get("err.stage", ""), headers.get("src.topic", "")
+            numbers = headers.get("src.partition", ""), headers.get("src.offset", "")
+            known = topic in INPUTS.get(service, ()) and all(number.isdecimal() for number in numbers)
+            if not check(V7, known, "dead letter at", where, "does not say which record of whom it is"):
+                continue
+            source = (service, topic, int(numbers[0]), int(numbers[1]))
+            attempt = (source, headers.get("attempt", _FIRST_ATTEMPT))
+            once = attempt not in self._attempts
+            check(V7, once, "dead letter at", where, "is there a second time for", shown(source))
+            self._attempts.add(attempt)
+            self.counts[service, headers.get(_FIRST_ADDED, "")] += 1
+            if "attempt" in headers:
+                self.parked.add(source)
+            changed = headers.get(_CHANGED)
+            says = changed is None or changed == hashlib.sha256(entry.value or b"").hexdigest()
+            check(V7, says, "dead letter at", where, "is not the repair it says it is")
+            letter = _Letter(where, _content(entry, with_value=changed is None), changed is not None)
+            self._letters.setdefault(source, []).append(letter)
+
+    def about(self, service: str, entry: Entry) -> bool:
+        """Whether the service gave this input up; the letters are compared with it byte for byte."""
+        if not self._letters:
+            return False
+        letters = self._letters.pop((service, entry.topic, entry.partition, entry.offset), None)
+        if letters is None:
+            return False
+        for letter in letters:
+            same = letter.content == _content(entry, with_value=not letter.is_changed)
+            self._judge.check(V7, same, "dead letter at", letter.where, "differs from its source", place(entry))
+        return True
+
+    def left_over(self) -> None:
+        """After all inputs were asked about: what remains stands for a record that does not exist."""
+        for letters in self._letters.values():
+            for letter in letters:
+                self._judge.check(V2, False, "dead letter at", letter.where, "stands for what is not there")  # noqa: FBT003
+
+
+def place(entry: Entry) -> str:
+    """Where a record lies, for people: topic, partition and offset."""
+    return f"{entry.topic}[{entry.partition}]@{entry.offset}"
+
+
+def _texts(entry: Entry) -> dict[str, str]:
+    """Headers by name; of several the last, for what the engine adds comes after the sender's own."""
+    return {name: value.decode(errors="replace") for name, value in entry.headers if value is not None}
+
+
+def _content(entry: Entry, *, with_value: bool) -> bytes:
+    """Recognise key, value and the headers that the sender gave."""
+    own = [part for name, value in _own_headers(entry) for part in (name.encode(), value)]
+    return bytes_digest(entry.key, entry.value if with_value else None, *own)
+
+
+def _own_headers(entry: Entry) -> list[tuple[str, bytes | None]]:
+    names = [name for name, _ in entry.headers]
+    if entry.topic != DEAD_LETTERS or _FIRST_ADDED not in names:
+        return list(entry.headers)
+    return list(entry.headers[: len(names) - 1 - names[::-1].index(_FIRST_ADDED)])
+
+
+def shown(source: Source) -> str:
+    """A source for people."""
+    service, topic, partition, offset = source
+    return f"{topic}[{partition}]@{offset} of {service}"
