@@ -25,7 +25,7 @@ help: ## List the targets
 setup: $(READY) ## Build the virtual environment from uv.lock (a minute, once)
 
 run: $(READY) ## Run the whole service on this machine, on a real Kafka, until Ctrl-C
-	@$(PY) -m deploy.local.run
+	@trap '' INT; exec $(PY) -m deploy.local.run  # Ctrl-C is heard as soon as it can be answered
 
 demo: $(READY) ## Run the sample day in one process, without any server (10 s)
 	@$(PY) -m deploy.local.demo

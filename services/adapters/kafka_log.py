@@ -148,7 +148,10 @@ class KafkaLog:
         while True:
             futures = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_ATTEMPT_SECONDS)
             try:
-                return {self._named(wire): future.result().offset for wire, future in futures.items()}
+                found = {self._named(wire): future.result().offset for wire, future in futures.items()}
+                if min(found.values()) >= 0:  # else a partition without a leader answered with a placeholder
+                    return found
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
             except KafkaException as error:
                 # A broker that has just started answers with errors that pass: no leader yet, an older leader epoch.
                 if error.args[0].code() in REFUSED_CODES or time.monotonic() > deadline:
@@ -267,15 +270,18 @@ class KafkaGroupConsumer:
             if error is None:
                 record = to_record(message, prefix_length)
                 place = (record.topic, record.partition)
-                start = self._starts.get(place)  # type: ignore[call-overload]  # a named tuple is a tuple
-                if start is None or record.offset < start:
+                if self._starts.get(place) is None:  # type: ignore[call-overload]  # a named tuple is a tuple
                     continue  # fetched before it was told where to read
+                if record.offset < positions.get(place, self._positions[place]):  # type: ignore[index]
+                    # The client asks for the beginning again half a second after the assignment, when the first answer
+                    # was slow, and then starts there although it was told meanwhile: all comes a second time.
+                    continue
                 records.append(record)
                 positions[place] = record.offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see kafka_errors
                 end, offset = end_of_partition(message, prefix_length)
                 if self._starts.get(end) is not None:
-                    positions[end] = offset
+                    positions[end] = max(offset, positions.get(end, self._positions[end]))
             else:
                 self._judge(message, error)
         for (topic, number), position in positions.items():
@@ -286,7 +292,7 @@ class KafkaGroupConsumer:
         """Raise what ends the reading; what the client mends by itself is passed over."""
         if error.code() in OFFSET_LOST_CODES and message.topic() is not None:
             partition = TopicPartition(str(message.topic())[len(self._prefix) :], int(message.partition() or 0))
-            if partition in self._starts:
+            if self._starts.get(partition) is not None:  # else revoked, or not told yet: nothing was looked for
                 raise OffsetsLost(self.group, partition, self._whereabouts(partition))
         elif error.code() in PASSING_CODES or error.retriable():
             LOGGER.debug("group %s waits: %s", self.group, error.str())

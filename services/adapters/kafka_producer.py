@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -28,7 +31,8 @@ from services.engine.log import (
 BUFFER_RECORDS_MAX = 500_000  # of the producer; a round is far smaller
 _RUN_RECORDS_MAX = 10_000
 ANY_PARTITION = -1  # RD_KAFKA_PARTITION_UA: the key decides
-_NOTICE_LEVEL = 5  # of syslog: librdkafka tells from here on of connections lost with a request under way
+_INFO_LEVEL = 6  # of syslog: librdkafka tells from here on of connections lost with a request under way
+_GRACE_SECONDS = 5.0  # beyond the time a call was given
 
 PRODUCER_SETTINGS: dict[str, Any] = {
     "linger.ms": 5,
@@ -40,26 +44,53 @@ PRODUCER_SETTINGS: dict[str, Any] = {
 
 
 class ConnectionWatch:
-    """Stands where the client expects a logger: notes lost connections, and passes every line on at level debug."""
+    """Stands where the client expects a logger: notes lost connections, and passes every line on at level debug.
+
+    For good: the client keeps a line back that repeats one of the last half minute.
+    """
 
     def __init__(self) -> None:
         """Nothing was lost yet."""
-        self._lost = False
+        self.has_lost = False
 
     def log(self, _level: int, text: str, *arguments: object) -> None:
         """From the client, while it is polled: facility, name of the client, and the sentence."""
         if arguments and arguments[0] in _LOST_FACILITIES:
-            self._lost = True
+            self.has_lost = True
         LOGGER.debug(text, *arguments)
-
-    def take(self) -> bool:
-        """Whether anything was lost since the last call."""
-        lost, self._lost = self._lost, False
-        return lost
 
 
 _LOST_FACILITIES = frozenset({"FAIL", "REQTMOUT"})
 """librdkafka's words for a connection that broke and for a request that was given up."""
+
+
+class Caller:
+    """One thread for calls that may never return; the process does not wait for it when it ends."""
+
+    def __init__(self) -> None:
+        """Start the thread."""
+        self._calls: SimpleQueue[tuple[Future[None], Callable[..., object], tuple[object, ...]] | None] = SimpleQueue()
+        threading.Thread(target=self._run, name="kafka-call", daemon=True).start()
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, function, arguments = item
+            try:
+                function(*arguments)
+                future.set_result(None)
+            except BaseException as error:  # noqa: BLE001  # raised again by `call`
+                future.set_exception(error)
+            del item, future, function, arguments  # the client must not live on in an idle thread
+
+    def call(self, function: Callable[..., object], arguments: tuple[object, ...], seconds: float) -> None:
+        """Wait for the end of a call. Raises what it raises, and TimeoutError, after which nothing may be called."""
+        future: Future[None] = Future()
+        self._calls.put((future, function, arguments))
+        future.result(seconds)
+
+    def close(self) -> None:
+        """End the thread, once it is free."""
+        self._calls.put(None)
 
 
 class KafkaTransactionalProducer:
@@ -71,7 +102,8 @@ class KafkaTransactionalProducer:
         self._call_seconds = self.transaction_timeout_seconds = timeouts.transaction_ms / 1000
         self._request_seconds = timeouts.request_ms / 1000
         self._watch = ConnectionWatch()
-        self._doubt: str | None = None
+        self._caller = Caller()
+        self._is_slow = False
         self._fatal: KafkaError | None = None
         settings = {name: value for name, value in base.items() if name not in _OWN_CALLBACKS}
         settings |= PRODUCER_SETTINGS | {
@@ -79,7 +111,9 @@ class KafkaTransactionalProducer:
             "transaction.timeout.ms": timeouts.transaction_ms,
             "message.timeout.ms": timeouts.message_ms,
             "socket.timeout.ms": timeouts.request_ms,
-            "log_level": _NOTICE_LEVEL,
+            "log_level": _INFO_LEVEL,
+            # Else a client that lost every broker forgets them, and a call that waits for one of them never returns.
+            "metadata.recovery.strategy": "none",
         }
         try:
             self._producer = Producer(settings, logger=self._watch)
@@ -92,12 +126,18 @@ class KafkaTransactionalProducer:
 
     @property
     def doubt(self) -> str | None:
-        """Set for good by a commit or abort that was slow, or beside which a connection was lost."""
-        return self._doubt
+        """A commit or abort was slow, or a connection was lost at any time since this producer was made."""
+        self._hear()
+        if self._watch.has_lost:
+            return DISCONNECTED
+        return SLOW if self._is_slow else None
 
     def begin(self) -> None:
         """Open a transaction."""
-        self._call(self._producer.begin_transaction)
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            raise self._remedy(error) from error
 
     def produce(self, records: Sequence[OutgoingRecord]) -> None:
         """Add records: whole runs of one topic in one call, those with headers one by one."""
@@ -137,6 +177,8 @@ class KafkaTransactionalProducer:
         if _generation(metadata) < 0:  # the coordinator takes "no generation" for an old client and checks nothing
             raise AbortRequired("this worker is not a member of the group")
         rows = [KafkaTopicPartition(self._prefix + key.topic, key.partition, offset) for key, offset in offsets.items()]
+        # Offsets that overtake the records meet the markers of the last transaction, and the client waits for 100 ms.
+        self._call(self._producer.flush, self._call_seconds)
         self._call(self._producer.send_offsets_to_transaction, rows, metadata, self._call_seconds)
 
     def commit(self) -> None:
@@ -149,15 +191,9 @@ class KafkaTransactionalProducer:
 
     def _settle(self, call: Callable[[float], None]) -> None:
         """End the transaction, and note what makes its outcome certain but the next transaction unsafe."""
-        self._hear()
-        self._watch.take()
         began = time.monotonic()
         self._call(call, self._call_seconds)
-        if time.monotonic() - began > self._request_seconds:
-            self._doubt = SLOW
-        self._hear()
-        if self._watch.take():
-            self._doubt = DISCONNECTED
+        self._is_slow |= time.monotonic() - began > self._request_seconds
 
     def _hear(self) -> None:
         """Take the client's lines. A fatal error among them is answered by the next call too, with its remedy."""
@@ -168,15 +204,19 @@ class KafkaTransactionalProducer:
 
     def close(self) -> None:
         """Drop what is queued and let the client go. A fenced or fatal client refuses even that; it is gone anyway."""
+        self._caller.close()
         with contextlib.suppress(KafkaException):
             self._producer.purge()
             self._producer.poll(0)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        """On a thread that can be given up: the client has calls that overrun their time for ever."""
         try:
-            function(*arguments)
+            self._caller.call(function, arguments, self._call_seconds + _GRACE_SECONDS)
         except KafkaException as error:
             raise self._remedy(error) from error
+        except TimeoutError:
+            raise CommitUnknown(f"the Kafka client did not return within {self._call_seconds:.0f} s") from None
 
     def _remedy(self, error: KafkaException) -> Exception:
         """As `remedy`; "fatal" by itself says nothing, so that what was fatal is looked up."""

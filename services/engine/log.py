@@ -172,7 +172,8 @@ class TransactionalProducer(Protocol):
     def doubt(self) -> str | None:
         """Why nothing may be begun with this producer any more, although no call has raised: `SLOW`, `DISCONNECTED`.
 
-        A request of the last transaction may still be on its way and would then hit the next one. None: no doubt.
+        A request of a transaction may still be on its way and would then hit the next one. None: no doubt. A doubt
+        stays.
         """
         ...
 
@@ -204,7 +205,7 @@ class TransactionalProducer(Protocol):
 SLOW = "slow"
 """A commit or abort took longer than a request may: the client may have repeated it."""
 DISCONNECTED = "disconnected"
-"""A connection was lost, or a request was given up, while a commit or abort was under way."""
+"""A connection was lost, or a request was given up: the client has repeated what was on its way."""
 
 
 class LogReader(Protocol):

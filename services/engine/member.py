@@ -29,6 +29,8 @@ BATCH_RECORDS_MIN = 20
 BATCH_RECORDS_MAX = 10_000
 REBALANCE_SECONDS_MAX = 60.0  # one wall-clock budget for a rebalance callback, far below max.poll.interval
 
+_JOIN_RETRY_SECONDS = 0.2
+
 
 def consumer_group(service: str) -> str:
     """The consumer group of a service: its offsets stay with it, on whichever worker it runs."""
@@ -189,7 +191,10 @@ class Member:
     def _join(self) -> None:
         """On the polling thread, as `_close` is: a worker that stops while it joins must not stay in the group."""
         if not self.stopping:
-            self.consumer = self._log.consumer(self.group, self.inputs, self)
+            try:
+                self.consumer = self._log.consumer(self.group, self.inputs, self)
+            except Unavailable:
+                self._runtime.sleep(_JOIN_RETRY_SECONDS)
 
     def _close(self) -> None:
         if self.consumer is not None:
@@ -208,7 +213,8 @@ class Member:
 
     async def poll_forever(self, poll_seconds: float) -> None:
         """Join the group, then poll. One batch is fetched while the one before is made durable, never more."""
-        await self.on_thread(self._join)
+        while self.consumer is None and not self.stopping:
+            await self.on_thread(self._join)
         before: Polled | None = None
         while not self.stopping:
             polled, interrupted = await self.on_thread(self._poll_once, poll_seconds)

@@ -47,16 +47,20 @@ class Patience:
     def ask(self, what: str, question: Callable[[], T], *, is_over: Callable[[], bool] | None = None) -> T:
         """Block until `question` has an answer. Raises NotAwaited, or what the question raises besides Unavailable.
 
-        `what` is told in the log; `is_over` says that nobody wants the answer any more.
+        `what` is told in the log; `is_over` says that nobody wants the answer any more. A worker that stops asks once
+        all the same: only a new producer ends what the old one left open, and others wait for that.
         """
         wait = _Wait(self._runtime, what)
 
+        def is_useless() -> bool:
+            return is_over is not None and is_over()
+
         def is_unwanted() -> bool:
-            return self._stopping() or (is_over is not None and is_over())
+            return self._stopping() or is_useless()
 
         try:
             while True:
-                if is_unwanted():
+                if is_unwanted() if wait in self._waits else is_useless():
                     raise NotAwaited(what)
                 try:
                     answer = question()
@@ -70,7 +74,6 @@ class Patience:
                     return answer
         finally:
             self._waits.pop(wait, None)
-
 
     def _say(self, wait: _Wait, error: Unavailable) -> None:
         now = self._runtime.monotonic()

@@ -8,7 +8,7 @@ partition was read behind markers of transactions, before retention deletes them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.engine.log import GroupMetadata, OutgoingRecord, TopicPartition
@@ -67,15 +67,18 @@ class Prover:
             return tick_seconds
         return min(tick_seconds, max(_WAIT_SECONDS, self._next_at - self._runtime.monotonic()))
 
-    def claims(self, members: Iterable[Member]) -> list[Claim]:
+    def claims(self, members: Sequence[Member]) -> list[Claim]:
         """What can be proved now; each claim in a transaction of its own, so that one refused stops no other."""
         self._restored = [restored for restored in self._restored if restored.is_current]
         now = self._runtime.monotonic()
         if now < self._next_at:
             return []
+        idle = {member.stage.name: self._idle(member, now) for member in members}
+        if not self._restored and not any(idle.values()):
+            self.is_failing = False  # what failed has been taken from us
         fresh = [self._fresh(restored) for restored in self._restored]
-        idle = [self._idle(member, now) for member in members]
-        return [claim for claim in (*fresh, *idle) if claim is not None]
+        claims = [*fresh, *(self._claim(member, idle[member.stage.name]) for member in members)]
+        return [claim for claim in claims if claim is not None]
 
     def _fresh(self, restored: Restored) -> Claim | None:
         member = restored.member
@@ -84,8 +87,11 @@ class Prover:
         started = started_changes(restored.tables, restored.offsets)
         return Claim(member, tuple(restored.tables), restored.offsets, member.metadata, restored, started)
 
-    def _idle(self, member: Member, now: float) -> Claim | None:
-        numbers = tuple(n for n in sorted(member.tables) if now - member.proved_at.get(n, now) >= PROVE_SECONDS)
+    def _idle(self, member: Member, now: float) -> tuple[int, ...]:
+        """What has not been in a committed transaction for long."""
+        return tuple(n for n in sorted(member.tables) if now - member.proved_at.get(n, now) >= PROVE_SECONDS)
+
+    def _claim(self, member: Member, numbers: tuple[int, ...]) -> Claim | None:
         if not numbers or member.metadata is None:
             return None
         offsets = {p: offset for number in numbers for p, offset in member.read_offsets_of(number).items()}

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
@@ -62,7 +63,12 @@ def fingerprint(kinds: Iterable[type[Record]]) -> str:
     A version of the program that lacks a field reads a row without it, and would write it back without: such rows must
     not be taken for those of the changelog by a version that has the field.
     """
-    schemas = msgspec.json.schema_components(sorted(kinds, key=lambda kind: kind.__name__))
+    return _fingerprint(tuple(sorted(kinds, key=lambda kind: kind.__name__)))
+
+
+@functools.cache  # milliseconds, for what never changes while a process lives
+def _fingerprint(kinds: tuple[type[Record], ...]) -> str:
+    schemas = msgspec.json.schema_components(kinds)
     return hashlib.sha256(msgspec.json.encode(schemas, order="sorted")).hexdigest()
 
 

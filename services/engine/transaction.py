@@ -10,12 +10,14 @@ The steps, in this order, all on one worker thread:
 No poll happens in between, so a rebalance can never cut a transaction in two. After any doubt the producer is thrown
 away and a new one initialised under the same transactional id, which fences everything of the old one that may still be
 on its way; only then is the log asked what was committed, and nothing is ever begun before. Doubt is: a begin, an
-offset, a commit or an abort that raised, whatever it raised, and what the producer itself reports as `doubt`.
+offset, a commit or an abort that raised, whatever it raised; what the producer itself reports as `doubt`; and that it
+was idle for so long that it may not have heard of a connection that was closed.
 
 "Fenced" has two meanings that the log cannot tell apart: a newer worker has this slot, or we stood still for so long
 that the log aborted our transaction. The time since `begin` can: before the transaction timeout the log aborts nothing,
-so then there is a newer worker and this one ends. Afterwards it takes its identity back and asks the log. If there was
-a newer worker after all it is fenced in its turn, early, and ends; of two workers of one slot one goes on.
+so then, unless the producer has a doubt, there is a newer worker and this one ends. Afterwards it takes its identity
+back and asks the log. If there was a newer worker after all it is fenced in its turn, early, and ends; of two workers
+of one slot one goes on.
 """
 
 from __future__ import annotations
@@ -41,10 +43,11 @@ from services.engine.log import (
 from services.engine.outage import Patience
 from services.engine.runtime import SYSTEM, Runtime
 
-REFUSED, UNKNOWN, EXPIRED = "refused", "unknown", "expired"
-RECREATION_REASONS = (REFUSED, UNKNOWN, EXPIRED, SLOW, DISCONNECTED)
+REFUSED, UNKNOWN, EXPIRED, IDLE = "refused", "unknown", "expired", "idle"
+RECREATION_REASONS = (REFUSED, UNKNOWN, EXPIRED, SLOW, DISCONNECTED, IDLE)
 """Why a producer is replaced: its transaction was refused, its outcome is unknown, it was open for too long, its commit
-was slow, or it lost a connection while it committed."""
+was slow, it lost a connection, or it was idle for IDLE_SECONDS_MAX."""
+IDLE_SECONDS_MAX = 60.0  # from then on the client is silent about a connection that is closed
 
 
 class NotCommitted(Exception):
@@ -85,6 +88,7 @@ class Transactions:
         self._patience = patience or Patience(runtime, lambda: False)
         self._note_recreation = note_recreation
         self._doubt: str | None = None
+        self._used_at = runtime.monotonic()
         self._producer: TransactionalProducer = self._take_over()
 
     def commit(self, records: Sequence[OutgoingRecord], groups: Iterable[GroupOffsets]) -> None:
@@ -93,12 +97,13 @@ class Transactions:
         Raises NotCommitted; InDoubt; log.Fenced, which means: stop; outage.NotAwaited, when the worker stops while the
         log is away; a plain LogError for what no repetition mends.
         """
-        doubt = self._doubt or self._producer.doubt
+        doubt = self._doubt or self._producer.doubt or self._idleness()
         if doubt is not None:
             self._replace(doubt)
         began = self._runtime.monotonic()
         try:
             self._run(records, groups)
+            self._used_at = self._runtime.monotonic()
         except AbortRequired as error:
             self._doubt = REFUSED
             self._abort(error, began)
@@ -115,6 +120,9 @@ class Transactions:
             producer.send_offsets(group.offsets, group.metadata)
         producer.commit()
 
+    def _idleness(self) -> str | None:
+        return IDLE if self._runtime.monotonic() - self._used_at >= IDLE_SECONDS_MAX else None
+
     def _abort(self, cause: Exception, began: float) -> None:
         try:
             self._producer.abort()
@@ -126,7 +134,9 @@ class Transactions:
     def _reason_of(self, error: LogError, began: float) -> str:
         """Why the producer is to be replaced. Raises the error again when that would be wrong."""
         if isinstance(error, Fenced):
-            if self._runtime.monotonic() - began < self._producer.transaction_timeout_seconds:
+            # A request of an earlier transaction that came late can have opened one that then expired: see `doubt`.
+            early = self._runtime.monotonic() - began < self._producer.transaction_timeout_seconds
+            if early and self._producer.doubt is None:
                 raise error
             return EXPIRED
         if isinstance(error, CommitUnknown | Unavailable):
@@ -140,6 +150,7 @@ class Transactions:
             self._producer.close()
         self._producer = self._take_over()
         self._doubt = None
+        self._used_at = self._runtime.monotonic()
 
     def _take_over(self) -> TransactionalProducer:
         return self._patience.ask(f"the identity {self._id}", lambda: self._log.producer(self._id))

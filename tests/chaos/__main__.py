@@ -19,9 +19,7 @@ from deploy.local.tools import LocalServerError
 from services.commands.failure import EXIT_INTERRUPTED, EXIT_TROUBLE, EXIT_USAGE
 from services.engine.log import LogError
 from tests.chaos import report
-from tests.chaos.faults import StuckError
-from tests.chaos.fleet import CrashLoopError
-from tests.chaos.run import Options, Result, run
+from tests.chaos.run import Options, Result, RunFailedError, run
 from tests.support.sabotage import CONTROLS
 
 MINUTES = 3.0
@@ -36,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, _interrupt)  # a shell that starts us in the background has set it to be ignored
     try:
         result = run(options)
-    except (LocalServerError, LogError, OSError, StuckError, CrashLoopError, RuntimeError) as error:
+    except (LocalServerError, LogError, OSError, RunFailedError) as error:
         report.complain(f"error: {error}")
         return EXIT_USAGE if isinstance(error, FileExistsError) else EXIT_TROUBLE
     except KeyboardInterrupt:

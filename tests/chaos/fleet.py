@@ -150,6 +150,11 @@ class Fleet:
         """How much the slot's process has logged."""
         return self._places.worker_log(slot, self._starts[slot]).stat().st_size
 
+    def tell_where(self) -> None:
+        """Have every worker write the stacks of its threads into its log."""
+        for worker in (*self.workers.values(), *self.replaced):
+            send(worker, signal.SIGUSR1)
+
     def limit_files(self, slot: int, bytes_max: int | None) -> None:
         """Let no file of the worker grow beyond this size, as if its disk were full; None lifts the limit."""
         limit = resource.RLIM_INFINITY if bytes_max is None else bytes_max

@@ -48,6 +48,10 @@ _GRACE_SECONDS = 10.0
 _QUIET = {"log_level": 0}
 
 
+class RunFailedError(Exception):
+    """The run could not be made, or could not be judged."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What a run is asked for."""
@@ -79,14 +83,21 @@ class Result:
 
 
 def run(options: Options) -> Result:
-    """Run it. Raises LocalServerError, LogError when the run cannot be made at all."""
+    """Run it. Raises RunFailedError, LocalServerError or LogError when there is nothing to judge."""
     root = options.keep or Path(tempfile.mkdtemp(prefix="posttrade-chaos-"))
     root.mkdir(parents=True, exist_ok=True)
     if any(root.iterdir()):
         raise FileExistsError(f"{root} is not empty; name a new folder")
-    with ExitStack() as stack:
-        stack.enter_context(_uninterrupted_end())
-        return _Run(options, Places(root.resolve()), stack).go()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_uninterrupted_end())
+            return _Run(options, Places(root.resolve()), stack).go()
+    except KeyboardInterrupt:
+        if options.keep is None:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
+    except (StuckError, CrashLoopError, RuntimeError) as error:
+        raise RunFailedError(f"{error}; data kept in {root}") from error
 
 
 @contextlib.contextmanager
@@ -194,7 +205,8 @@ class _Run:
             while not control and time.monotonic() < began + seconds:
                 self._one(Fault(plan.FaultKind.KILL))
         except (StuckError, CrashLoopError) as error:
-            self._progress.say(f"STUCK: {error}")
+            self._fleet.tell_where()
+            self._progress.say(f"STUCK: {error}; the stacks of all workers are in {self._places.workers}")
             self._problems.append(str(error))
 
     def _one(self, fault: Fault) -> None:
@@ -233,6 +245,7 @@ class _Run:
                 self._problems.append(f"the driver failed; see {self._places.root / 'driver.log'}")
             self._await_quiet(check)
         except (Stalled, CrashLoopError) as error:
+            self._fleet.tell_where()
             self._problems.append(str(error))
             return None
         return time.monotonic() - began

@@ -6,6 +6,7 @@ failpoints around the log, stages that choke on marked records, and schemas of i
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -44,6 +45,7 @@ MESSAGE_TIMEOUT_MS = 4_000
 def main(directory: str, slot: str, control: str = "") -> int:
     """Run until SIGTERM, SIGKILL or trouble; the exit codes are those of `posttrade worker`."""
     signal.signal(signal.SIGTERM, _end_at_once)  # until the event loop has its own handlers there is nothing to finish
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # where it stands, for whoever finds it stuck
     snapshots.CHANGES_MIN, snapshots.CHANGED_SECONDS_MAX, snapshots.RETRY_SECONDS = 200, 10.0, 5.0
     places = Places(Path(directory))
     number = int(slot)

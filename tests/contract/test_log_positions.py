@@ -131,3 +131,20 @@ def test_a_topic_created_anew_is_an_error(log: Log) -> None:
     consumer.resume([PARTITION])
     assert "its next offset is 6, but the partition holds offsets 0 to 0" in str(_poll_until_lost(consumer))
     consumer.close()
+
+
+def test_what_was_delivered_is_not_delivered_again_when_the_client_starts_over(kafka: str, prefix: str) -> None:
+    """A late answer to the question it asked at the assignment makes the client fetch from the beginning once more."""
+    create_topics(kafka, f"{prefix}.single")
+    kafka_log = KafkaLog(kafka, prefix=f"{prefix}.")
+    send(kafka_log, "single", *"abcdef")
+    consumer, _ = join(kafka_log, "group", "single")
+    assert [record.value for record in poll_count(consumer, 6)] == [b"a", b"b", b"c", b"d", b"e", b"f"]
+
+    consumer._consumer.seek(KafkaTopicPartition(f"{prefix}.single", 0, 0))  # type: ignore[attr-defined]
+    send(kafka_log, "single", "g")
+    assert [record.value for record in poll_count(consumer, 1)] == [b"g"]
+    assert consumer.positions() == {PARTITION: 7}
+
+    consumer.close()
+    kafka_log.close()

@@ -229,7 +229,10 @@ async def test_due_work_that_raises_is_shown_and_asked_again_while_records_go_on
     say(log, 0, 10)
     async with running(log, HostedService(stage, ("said",), ("counted",))) as worker:
         value = worker.metrics.registry.get_sample_value
-        failing = lambda: value("posttrade_on_time_failing", {"service": "counting"})  # noqa: E731
+
+        def failing() -> float | None:
+            return value("posttrade_on_time_failing", {"service": "counting"})
+
         await until(log, lambda: count(log, "counted") >= 10 and failing() == PARTITIONS, worker)
         assert (value("posttrade_on_time_failures_total", {"service": "counting"}) or 0) >= PARTITIONS
         stage.is_mended = True

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.adapters.memory_log import MemoryReader
+from services.adapters.memory_reader import MemoryReader
 from services.engine import lag
 from services.engine.lag import Arrivals
 from services.engine.log import LogError, LogRecord, TopicPartition

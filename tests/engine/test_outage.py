@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 import pytest
 import structlog
 
-from services.adapters.memory_log import MemoryGroupConsumer, MemoryReader
+from services.adapters.memory_log import MemoryGroupConsumer
+from services.adapters.memory_reader import MemoryReader
 from services.engine import outage
 from services.engine.log import LogError, RebalanceListener, TopicPartition, TransactionalProducer, Unavailable
 from services.engine.outage import NotAwaited, Patience

@@ -43,6 +43,8 @@ async def test_the_first_transaction_of_a_partition_marks_it_and_later_owners_do
     for slot in range(3):
         async with running(log, counting(), joining(), slot=slot) as worker:
             await until(log, lambda: worker.coordinator.ready, worker)
+            held = worker.coordinator._members[1].tables  # what a snapshot is made of: the mark must not be missing
+            assert all(str(number) in tables.rows[Started] for number, tables in held.items())
     marks = _started(log, "joining")
     assert marks == {f"Started/{n}".encode(): [Started(offsets={"left": 0, "right": 0})] for n in range(PARTITIONS)}
     group = log.group("posttrade.joining")

@@ -165,7 +165,7 @@ class _UnfencedLog(FaultyLog):
             newest = MemoryGroupMetadata("posttrade.counting", members[0], group.generation) if members else metadata
             send_offsets(offsets, newest)
 
-        producer.send_offsets = unfenced  # type: ignore[method-assign,assignment]
+        producer.send_offsets = unfenced  # type: ignore[method-assign]
         return producer
 
 

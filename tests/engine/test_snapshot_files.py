@@ -17,7 +17,7 @@ from services.engine import snapshot_file
 from services.engine.local_files import LocalFilesError
 from services.engine.log import OutgoingRecord, TopicPartition
 from services.engine.metrics import Metrics
-from services.engine.recovery import Recovery
+from services.engine.recovery import Recovery, RestoreCancelled
 from services.engine.runtime import SystemRuntime
 from services.engine.snapshot_file import DIGEST_BYTES, MAGIC, Header, fingerprint
 from services.engine.snapshot_store import Snapshot, SnapshotStore, file_name
@@ -214,6 +214,15 @@ def test_a_changed_field_anywhere_in_a_row_changes_the_fingerprint() -> None:
     assert fingerprint([outer]) != fingerprint([outer_grown])
     assert fingerprint([outer, inner]) == fingerprint([inner, outer])
     assert fingerprint([outer]) != fingerprint([outer, Count])
+
+
+def test_loading_ends_when_nobody_waits_for_it(bench: _Bench) -> None:
+    """A million rows take seconds, in which the partition may be taken away; the file is still good."""
+    recovery = Recovery(bench.log, bench.store, bench.metrics, bench.clock)
+    with pytest.raises(RestoreCancelled):
+        recovery.restore(service="counting", kinds=[Count], partitions=[1], cancelled=lambda: True)
+    assert bench.value("restore_rows_total", service="counting", source="snapshot") == 0
+    assert bench.files.content[NAME] == bench.whole
 
 
 def test_a_disk_that_cannot_be_read_costs_only_time(bench: _Bench) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -23,6 +22,8 @@ from services.engine.outage import NotAwaited, Patience
 from services.engine.runtime import SystemRuntime
 from services.engine.transaction import (
     EXPIRED,
+    IDLE,
+    IDLE_SECONDS_MAX,
     REFUSED,
     UNKNOWN,
     GroupOffsets,
@@ -60,6 +61,8 @@ class ScriptedLog:
         """Seconds a step takes."""
         self.doubts: list[str | None] = []
         """What the next producers say of themselves after their first commit."""
+        self.doubts_at_once: str | None = None
+        """What a producer says of itself as soon as a call has raised."""
         self.refusals: list[LogError] = []
         """What asking for a producer is answered with, before there is one."""
         self.calls: list[str] = []
@@ -84,6 +87,7 @@ class ScriptedProducer:
             self._log.clock.now += self._log.slow.get(step, 0.0)
             error = self._log.script.pop(step, None)
             if error is not None:
+                self.doubt = self._log.doubts_at_once
                 raise error
             if step == "commit" and self._log.doubts:
                 self.doubt = self._log.doubts.pop(0)
@@ -199,6 +203,29 @@ def test_being_fenced_after_the_transaction_timeout_is_doubt(step: str) -> None:
     assert slot.reasons == [EXPIRED]
 
 
+def test_being_fenced_in_time_is_doubt_when_the_producer_has_one() -> None:
+    """A late request of an earlier transaction may have opened one behind our back, which then expired."""
+    slot = Slot(commit=Fenced("expired, or newer"))
+    slot.log.doubts_at_once = DISCONNECTED
+    with pytest.raises(InDoubt):
+        slot.commit()
+    assert slot.log.calls[-2:] == TAKE_OVER
+    assert slot.reasons == [EXPIRED]
+
+
+def test_a_producer_that_was_idle_for_long_is_replaced() -> None:
+    """From a minute on the client is silent about a connection that is closed, and for a while about the next one."""
+    slot = Slot()
+    slot.clock.now += IDLE_SECONDS_MAX - 1
+    slot.commit()
+    slot.clock.now += IDLE_SECONDS_MAX - 1
+    slot.commit()
+    assert slot.reasons == []
+    slot.clock.now += IDLE_SECONDS_MAX
+    slot.commit()
+    assert slot.reasons == [IDLE]
+
+
 @pytest.mark.parametrize("error", [AbortRequired("x"), CommitUnknown("x"), Fenced("x")])
 def test_a_producer_in_doubt_may_refuse_to_close(error: LogError) -> None:
     """It is thrown away in any case."""
@@ -223,19 +250,20 @@ def test_a_stop_ends_the_wait_and_the_doubt_stays() -> None:
     """The worker must end within seconds; nothing may be begun with what it leaves behind."""
     slot = Slot(commit=CommitUnknown("timed out"))
     slot.log.refusals = [Unavailable("no coordinator")] * 3
-    slot.stopping = False
-    asked = slot.log.producer
+    slot.stopping = True
+    for _ in range(2):
+        with pytest.raises(NotAwaited):
+            slot.commit()
+    assert slot.log.calls == [*STEPS, *TAKE_OVER, *TAKE_OVER]
 
-    def ask(transactional_id: str) -> Any:
-        slot.stopping = len(slot.log.refusals) == 2
-        return asked(transactional_id)
 
-    slot.log.producer = ask  # type: ignore[method-assign]
-    with pytest.raises(NotAwaited):
+def test_a_stop_still_ends_what_was_left_open_when_the_log_answers() -> None:
+    """Another worker would wait for the open transaction's timeout before it can take the partitions over."""
+    slot = Slot(commit=CommitUnknown("timed out"))
+    slot.stopping = True
+    with pytest.raises(InDoubt):
         slot.commit()
-    with pytest.raises(NotAwaited):
-        slot.commit()
-    assert slot.log.calls.count("begin") == 1
+    assert slot.log.calls == [*STEPS, *TAKE_OVER]
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -118,7 +118,11 @@ def judge(broker: Broker, workload: Workload) -> Verdict:
     breaks = [f"{finding.invariant} {finding.title}: {told}" for finding in report.findings for told in finding.breaks]
     if not report.is_sound:
         breaks.append(report.verdict)
-    return Verdict(breaks + list(_promises(world, workload)), report.verdict, world.records)
+    findings = [
+        f"{one.invariant:<4}{one.checked:>7,} checked {one.break_count:>4,} broken  {one.title}"
+        for one in report.findings
+    ]
+    return Verdict(breaks + list(_promises(world, workload)), "\n".join(findings), world.records)
 
 
 def _promises(world: SimWorld, workload: Workload) -> Iterable[str]:

@@ -54,6 +54,8 @@ class Options:
     """Records that one poll brings at most: with few there are many transactions, and one batch waits for another."""
     session_timeout_seconds: float = 3.0
     transaction_timeout_seconds: float = 2.0
+    restart_seconds_max: float = 4.0
+    """Within this time a supervisor starts a process that has ended anew."""
     overdue_after_seconds: int = 900
     """Age at which blocks and trades that wait become exceptions."""
     yield_rate: float = 0.5

@@ -31,8 +31,8 @@ class Totals:
 
     def line(self) -> str:
         """In one line."""
-        deaths = self.faults["crashes"] + self.faults["kill"]
-        others = sum(self.faults.values()) - deaths - self.faults["crash"]
+        deaths = self.faults["crash"] + self.faults["kill"]
+        others = sum(self.faults.values()) - deaths
         return (
             f"{self.runs:,} seeds, {self.steps:,} turns, {self.calls:,} calls, {self.seconds / 3600:.1f} h simulated, "
             f"{deaths:,} crashes, {others:,} other faults"
@@ -55,6 +55,8 @@ def failure(outcome: Outcome) -> str:
             *(f"  {line}" for line in options.lines()),
             f"the last {min(TRACE_LINES, len(outcome.trace))} of {len(outcome.trace)} lines of the trace:",
             *(f"  {line}" for line in outcome.trace[-TRACE_LINES:]),
+            "the auditor's report:",
+            *(f"  {line}" for line in (outcome.report or "the run was cut short").splitlines()),
             "what is wrong:",
             *(f"  {told}" for told in outcome.breaks),
             f"the same run again: {again}",

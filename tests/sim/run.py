@@ -9,7 +9,7 @@ import random
 from asyncio import events
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -36,7 +36,6 @@ STEPS_MAX = 400_000
 QUIET_SECONDS = 2.5
 """Nothing to read for so long: a tick and a reading of reference data are over."""
 _LOOK_SECONDS = 0.5
-RESTART_SECONDS = (0.1, 4.0)
 _EVICTED_SHARE = 0.5
 
 
@@ -58,9 +57,9 @@ class Outcome:
     faults: Counter[str]
     trace: list[str]
     report: str = ""
+    """The auditor's findings, one in a line; empty where there was no audit."""
     records: int = 0
     restarts: int = 0
-    notes: dict[str, int] = field(default_factory=dict)
 
 
 class Simulation:
@@ -128,7 +127,7 @@ class Simulation:
                 self.restarts += 1
                 self.start(process.slot)
 
-        self.scheduler.after(self._rng.uniform(*RESTART_SECONDS), restart)
+        self.scheduler.after(self._rng.uniform(0.1, self.options.restart_seconds_max), restart)
 
     # --- faults that come at a moment
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, Producer
-
-from deploy.local.screen import say
 
 SECONDS_MAX = 30.0
 
@@ -18,6 +17,12 @@ class Silence:
 
     def log(self, _level: int, _format: str, *_arguments: object) -> None:
         """Nobody needs to read it."""
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def new_name(prefix: str) -> str:

@@ -14,7 +14,6 @@ from itertools import pairwise
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from deploy.local.kafka_broker import LocalKafka
-from deploy.local.screen import say
 from tests.support.broker import create_topics
 from tests.trials.clients import (
     SECONDS_MAX,
@@ -22,6 +21,7 @@ from tests.trials.clients import (
     group_consumer,
     new_name,
     quantile,
+    say,
     table,
     transactional_producer,
 )

@@ -23,6 +23,7 @@ from tests.trials.clients import (
     await_assignment,
     group_consumer,
     new_name,
+    say,
     table,
     transactional_producer,
 )
@@ -42,8 +43,7 @@ def open_transaction(bootstrap_servers: str, topic: str) -> None:
     producer.flush(SECONDS_MAX)
     offsets = [TopicPartition(topic, 0, 1)]
     producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), SECONDS_MAX)
-    sys.stdout.write("open\n")
-    sys.stdout.flush()
+    say("open")
     signal.pause()
 
 

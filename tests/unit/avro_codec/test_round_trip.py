@@ -42,7 +42,7 @@ def test_every_record_comes_back_equal(event: Record) -> None:
 def test_another_implementation_reads_the_same(event: Record) -> None:
     """The Avro project's own reader, given the published schema, sees the values that were written.
 
-    Points in time are read as the integers they are on the wire: the reader's own type for them ends with the year 9999.
+    Points in time are read as the integers they are on the wire: the reader's own type for them ends with year 9999.
     """
     schema = avro.schema.parse(json.dumps(_without_logical_types(schema_of(type(event)), only="timestamp-micros")))
     body = avro.io.BinaryDecoder(io.BytesIO(CODEC.encode(event)[10:]))
