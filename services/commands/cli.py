@@ -63,12 +63,20 @@ class CommandLine(CommandGroup):
             return _fail(str(error), EXIT_USAGE)
         except (LogError, EncodeError) as error:
             return _fail(str(error), EXIT_TROUBLE)
-        except BrokenPipeError:  # the reader of our output has seen enough
+        except BrokenPipeError:  # found by the last flush; see `invoke`
             _forget_output()
             return 0
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         return result if isinstance(result, int) else 0
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. That the reader of our output has seen enough is no failure, as the library has it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _forget_output()
+            return 0
 
 
 class CommandUnknown(CommandFailed):
