@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.adapters.plain_avro import PlainReader
-from services.domain.errors import DecodeError
 from services.domain.record import Record
 from services.engine.codec import TopicCodec
 from services.verification import Entry, verify
@@ -35,7 +34,7 @@ class RememberingCodec:
     def __init__(self, inner: TopicCodec) -> None:
         self._inner = inner
         self.encode: Callable[[str, Record], bytes] = inner.encode
-        self._read: dict[tuple[str, bytes | None], Record | DecodeError] = {}
+        self._read: dict[tuple[str, bytes | None], Record] = {}
 
     def decode(self, topic: str, value: bytes | None) -> Record:
         """Read a value. Raises DecodeError."""
@@ -43,13 +42,7 @@ class RememberingCodec:
             return self._inner.decode(topic, value)
         known = self._read.get((topic, value))
         if known is None:
-            try:
-                known = self._inner.decode(topic, value)
-            except DecodeError as error:
-                known = error
-            self._read[topic, value] = known
-        if isinstance(known, DecodeError):
-            raise known
+            known = self._read[topic, value] = self._inner.decode(topic, value)  # an error is not worth remembering
         return known
 
 

@@ -130,6 +130,8 @@ class Scheduler:
         """Wait, on a strand, until woken or until the time is over; whether it was woken."""
         strand = self.current
         assert strand is not None, "the event loop would be blocked: only a thread may wait"
+        if strand.owner.dead:
+            raise Crashed
         strand.waits += 1
         strand.parked = True
         strand.timed_out = False
