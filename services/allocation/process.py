@@ -39,6 +39,9 @@ OUTCOMES_PER_CALL_MAX = 5_000
 """About this many outcomes in one call of on_time, so that a late data file cannot make a transaction too large; the
 rest follows at the next call."""
 
+HELD_AGAIN_AFTER_US = 10_000_000
+"""Time after which blocks that are due and held are looked at again; other deadlines may be as late meanwhile."""
+
 
 class AllocationStage:
     """The Stage (services.stage) that turns fills and instructions into allocated trades."""
@@ -73,7 +76,7 @@ class AllocationStage:
         return desk.outcomes
 
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
-        """Release what waited for reference data, and show the blocks whose time is up."""
+        """Release what waited for reference data, and show the blocks whose time is up; not while an order is held."""
         desk = _Desk(state, now_us=now_us, unallocated_after_us=self._unallocated_after_us)
         self._try_waiting(desk, state)
         desk.show_overdue_blocks()
@@ -85,8 +88,11 @@ class AllocationStage:
             self._reference, self._version = state.reference, state.reference.version
             self._tried.clear()
         # Lists: rows change while we walk.
-        blocks = [block_id for block_id, _ in state.scan(WaitingBlock) if block_id not in self._tried]
-        shares = [allocation_id for allocation_id, _ in state.scan(WaitingShare) if allocation_id not in self._tried]
+        tried, is_held = self._tried, desk.is_held
+        blocks = [name for name, _ in state.scan(WaitingBlock) if name not in tried and not is_held(name)]
+        shares = [
+            name for name, row in state.scan(WaitingShare) if name not in tried and not is_held(row.share.block_id)
+        ]
         for key, try_again in [
             *((key, desk.retry_block) for key in blocks),
             *((key, desk.retry_share) for key in shares),
@@ -107,6 +113,10 @@ class _Desk:
         self._state = state
         self._now_us = now_us
         self._unallocated_after_us = unallocated_after_us
+
+    def is_held(self, block_id: str) -> bool:
+        """Whether something of the block's order waits for a repair, which nothing may overtake."""
+        return self._state.is_held(self._remembered(block_id).order_id)
 
     # --- fills -------------------------------------------------------------------------------------------------------
 
@@ -374,9 +384,10 @@ class _Desk:
     def show_overdue_blocks(self) -> None:
         """Open BLOCK_UNALLOCATED for each open block whose time is up. One look at one row when none can be."""
         earliest = self._state.get(NextDeadline, SINGLETON)
-        if earliest is None or self._now_us < earliest.due_at_us:
+        if earliest is None or self._now_us < max(earliest.due_at_us, earliest.again_at_us):
             return
         self._state.delete(NextDeadline, SINGLETON)
+        left_held = False
         for block_id, row in list(self._state.scan(OpenBlock)):
             if row.overdue:
                 continue
@@ -385,8 +396,20 @@ class _Desk:
             if due_at_us > self._now_us or len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
                 self._note_deadline(due_at_us)
                 continue
+            if self._state.is_held(block.order_id):
+                self._note_deadline(due_at_us)
+                left_held = True
+                continue
             self._open(rules.overdue(block), subject=block_id, order_id=block.order_id)
             self._state.put(block_id, replace(row, overdue=True))
+        if left_held and len(self.outcomes) < OUTCOMES_PER_CALL_MAX:
+            self._look_again_later()
+
+    def _look_again_later(self) -> None:
+        """What is held and due keeps its deadline; without this all open blocks would be walked at every call."""
+        earliest = self._state.get(NextDeadline, SINGLETON)
+        assert earliest is not None, "the deadline of what is held was noted"
+        self._state.put(SINGLETON, replace(earliest, again_at_us=self._now_us + HELD_AGAIN_AFTER_US))
 
     # --- exceptions --------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,9 @@ OUTCOMES_PER_CALL_MAX = 5_000
 """About this many outcomes in one call of on_time, so that a silent counterparty cannot make a transaction too large;
 the rest follows at the next call."""
 
+HELD_AGAIN_AFTER_US = 10_000_000
+"""Time after which sides that are due and held are looked at again; other deadlines may be that much late meanwhile."""
+
 
 class ConfirmationStage:
     """The Stage (services.stage) that matches allocated trades with the counterparties' confirmations."""
@@ -63,7 +66,7 @@ class ConfirmationStage:
         return desk.outcomes
 
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
-        """Show what waits too long for its other side."""
+        """Show what waits too long for its other side; not while its match key is held, for that side may be there."""
         desk = _Desk(state, now_us=now_us, unconfirmed_after_us=self._unconfirmed_after_us)
         desk.show_overdue()
         return desk.outcomes
@@ -223,20 +226,35 @@ class _Desk:
     def show_overdue(self) -> None:
         """Open the exception of each side whose time is up. One look at one row when none can be."""
         earliest = self._state.get(NextDeadline, SINGLETON)
-        if earliest is None or self._now_us < earliest.due_at_us:
+        if earliest is None or self._now_us < max(earliest.due_at_us, earliest.again_at_us):
             return
         self._state.delete(NextDeadline, SINGLETON)
+        left_held = False
         for key, deadline in list(self._state.scan(Deadline)):
             if deadline.overdue:
                 continue
             if deadline.due_at_us > self._now_us or len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
                 self._note_deadline(deadline.due_at_us)
                 continue
+            is_ours = deadline.reason is Reason.UNCONFIRMED
+            side = self._open_trade(key) if is_ours else self._open_confirmation(key)
+            if self._state.is_held(side.match_key):
+                self._note_deadline(deadline.due_at_us)
+                left_held = True
+                continue
             self._state.put(key, replace(deadline, overdue=True))
-            if deadline.reason is Reason.UNCONFIRMED:
-                self._show_unconfirmed(self._open_trade(key))
+            if isinstance(side, AllocatedTrade):
+                self._show_unconfirmed(side)
             else:
-                self._show_unmatched(self._open_confirmation(key))
+                self._show_unmatched(side)
+        if left_held and len(self.outcomes) < OUTCOMES_PER_CALL_MAX:
+            self._look_again_later()
+
+    def _look_again_later(self) -> None:
+        """What is held and due keeps its deadline; without this all deadlines would be walked at every call."""
+        earliest = self._state.get(NextDeadline, SINGLETON)
+        assert earliest is not None, "the deadline of what is held was noted"
+        self._state.put(SINGLETON, replace(earliest, again_at_us=self._now_us + HELD_AGAIN_AFTER_US))
 
     def _show_unconfirmed(self, trade: AllocatedTrade) -> None:
         self._say(

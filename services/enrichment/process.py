@@ -57,13 +57,17 @@ class EnrichmentStage:
         return outcomes
 
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
-        """Try waiting trades again, each once per change of reference data; what goes on closes its exception."""
+        """Try waiting trades again, each once per change of reference data; what goes on closes its exception.
+
+        Trades of an order that is held stay where they are: what waits there for a repair may cancel them.
+        """
         self._forget_tries_of_other_data(state.reference)
         # All waiting rows are looked at, only untried ones are computed. The list: rows change while we walk.
         untried = [
             (trade_id, waiting)
             for trade_id, waiting in state.scan(WaitingTrade)
             if (trade_id, waiting.trades[0].version) not in self._tried
+            and not state.is_held(waiting.trades[0].order_id)  # the same in all versions: capture sees to it
         ]
         outcomes: list[Outcome] = []
         for trade_id, waiting in untried:
