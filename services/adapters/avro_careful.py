@@ -39,7 +39,7 @@ Convert = Callable[[Any], Any]
 
 MARKER = b"\xc3\x01"
 HEADER_BYTES = 10
-LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 MISFITS = (EOFError, IndexError, KeyError, TypeError, ValueError, ArithmeticError)
 """What fastavro and the conversions raise for bytes or values that do not fit; anything else is our own bug."""
 
@@ -322,7 +322,7 @@ def enum_pair(symbols: Sequence[str], enum_type: type[Enum]) -> Pair:
 
 
 def _encode_long(value: Any) -> int:
-    if type(value) is not int or not LONG_MIN <= value <= LONG_MAX:
+    if type(value) is not int or not _LONG_MIN <= value <= _LONG_MAX:
         raise MisfitError("was not an integer of 64 bits")
     return value
 

@@ -15,8 +15,6 @@ from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 from services.adapters.avro_careful import (
-    LONG_MAX,
-    LONG_MIN,
     Convert,
     MisfitError,
     decimal_pair,
@@ -37,9 +35,6 @@ soon back."""
 
 _ENTRY_BYTES_MAX = 256
 """Longer ones are not entered: a table is at most 2 MiB whatever is sent to us, and usually half of one."""
-
-_MORE = 0x80808080
-"""Set in the first four bytes of a number that goes on behind them."""
 
 
 class _Recent(dict[K, V]):
@@ -91,32 +86,43 @@ SMALL_READ = tuple((byte >> 1 ^ -(byte & 1)) if byte < 128 else None for byte in
 LENGTH_READ = tuple(byte >> 1 if byte & 129 == 0 else None for byte in range(256))
 """The length that one byte is; None when it is the first of several, or negative."""
 
-_high_bytes: _Recent[int, bytes] = _Recent(_varint)
-_high_bits: _Recent[bytes, int] = _Recent(refuse)
-"""The upper part of a point in time, from 28 bits of microseconds on: it changes every four and a half minutes."""
+_PAIRS = tuple(bytes((bits & 127 | 128, bits >> 7 | 128)) for bits in range(1 << 14))
+"""Fourteen bits of a number that goes on behind them: 0.7 MiB that make `write_long` 1.8 times as fast."""
+
+_CONTINUED = 0x10204080
+"""The sum of the bits that say "another byte follows" in the first four bytes, as `read_long` adds them up."""
+
+
+def _upper_bytes(upper: int) -> bytes:
+    return _varint(upper) if upper < 1 << 36 else refuse()
+
+
+_upper_half: _Recent[int, bytes] = _Recent(_upper_bytes)
+_upper_sum: _Recent[bytes, int] = _Recent(refuse)
+"""The upper part of a point in time, from 28 bits of microseconds on: it changes every two minutes."""
 
 
 def write_long(value: Any) -> bytes:
-    """A number as zigzag varint. In two halves of which the upper is looked up: 0.35 of what `_varint` takes."""
-    if type(value) is not int or not LONG_MIN <= value <= LONG_MAX:
+    """A number as zigzag varint. A point in time is two halves, of which the upper is looked up."""
+    if type(value) is not int:
         refuse()
     zigzag = value << 1 if value >= 0 else ~(value << 1)
     if zigzag < len(_SHORT):
         return _SHORT[zigzag]
-    if zigzag < 1 << 28:
+    upper = zigzag >> 28
+    if not upper:
         return _varint(zigzag)
-    low = zigzag & 0x7F | (zigzag & 0x3F80) << 1 | (zigzag & 0x1FC000) << 2 | (zigzag & 0xFE00000) << 3 | _MORE
-    return low.to_bytes(4, "little") + _high_bytes[zigzag >> 28]
+    return _PAIRS[zigzag & 16383] + _PAIRS[zigzag >> 14 & 16383] + _upper_half[upper]
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:
-    """A number and the position behind it."""
-    end = at + 8
-    high = _high_bits.get(data[at + 4 : end])
-    if high is not None:
-        low = int.from_bytes(data[at : at + 4], "little")
-        if low & _MORE == _MORE:
-            zigzag = low & 0x7F | low >> 1 & 0x3F80 | low >> 2 & 0x1FC000 | low >> 3 & 0xFE00000 | high
+    """A number and the position behind it. With the upper half looked up 2.8 times as fast as without."""
+    middle, end = at + 4, at + 8
+    upper = _upper_sum.get(data[middle:end])
+    if upper is not None:
+        one, two, three, four = data[at:middle]
+        if one & two & three & four & 128:
+            zigzag = one + (two << 7) + (three << 14) + (four << 21) + upper
             return zigzag >> 1 ^ -(zigzag & 1), end
     return _read_any_long(data, at)
 
@@ -136,7 +142,7 @@ def _read_any_long(data: bytes, at: int) -> tuple[int, int]:
     if zigzag >> 64:
         refuse()
     if at - begin == 8:
-        _high_bits.enter(data[begin + 4 : at], zigzag >> 28 << 28)
+        _upper_sum.enter(data[begin + 4 : at], (zigzag >> 28 << 28) - _CONTINUED)
     return zigzag >> 1 ^ -(zigzag & 1), at
 
 
