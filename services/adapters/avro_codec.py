@@ -27,6 +27,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from services.adapters.avro_careful import HEADER_BYTES, MARKER, MISFITS, CarefulVersion
+from services.adapters.avro_normal import Normal, make_normal
 from services.adapters.avro_plan import plan_of
 from services.adapters.avro_reader import Read, make_reader
 from services.adapters.avro_schema import DIRECTORY, read_versions, schema_of, snake_name, without_documentation
@@ -56,6 +57,7 @@ class AvroCodec:
         self._readers: dict[bytes, CarefulVersion] = {}
         self._fast_writers: dict[type[Record], Write] = {}
         self._fast_readers: dict[tuple[bytes, type[Record]], Read] = {}
+        self._normals: dict[type[Record], Normal] = {}
         for record_type in record_types:
             for version in versions.get(snake_name(record_type), ()):
                 self._add(CarefulVersion(version, record_type))
@@ -91,6 +93,20 @@ class AvroCodec:
                 except MISFITS:
                     pass  # as in encode
         return self._decode_carefully(data, record_type)
+
+    def as_read(self, event: T) -> T | None:
+        """What `decode(encode(event))` would give, for an event that `encode` has taken; None when that is not known.
+
+        It is not known of records that hold a table, whose content may change, and of values that only pass for a text
+        or a date.
+        """
+        normal = self._normals.get(type(event))
+        if normal is None:
+            return None
+        try:
+            return cast(T, normal(event))
+        except MISFITS:
+            return None
 
     def _decode_carefully(self, data: bytes | None, record_type: type[T]) -> T:
         if not data:
@@ -133,6 +149,9 @@ class AvroCodec:
             self._fast_readers[version.header, record_type] = make_reader(plan, tables)
             if version is newest:
                 self._fast_writers[record_type] = make_writer(plan, newest.header, tables)
+                normal = make_normal(plan, tables)
+                if normal is not None:
+                    self._normals[record_type] = normal
 
 
 def to_json(event: Record) -> dict[str, Any]:

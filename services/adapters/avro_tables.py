@@ -324,6 +324,13 @@ def record_bytes(write: Callable[[Any], bytes], record_type: type[Record]) -> _R
     return _Recent(make)
 
 
-def records() -> _Recent[bytes, Record]:
-    """Records of texts by the bytes they were written as; filled by the reader."""
-    return _Recent(refuse)
+def records(make: Callable[[Any], Any] = refuse) -> _Recent[Any, Any]:
+    """Records of texts: by their bytes, and then the reader enters them, or by an equal record that `make` reads."""
+    return _Recent(make)
+
+
+def only_texts(values: tuple[object, ...]) -> None:
+    """Refuse anything but plain texts."""
+    for value in values:
+        if type(value) is not str:
+            refuse()

@@ -19,8 +19,8 @@ The source that is made for an event with two texts, a code, an optional text an
         ))
 
 Texts, codes and booleans in a row are one string: short ASCII texts, their lengths and the codes are all one byte a
-character, so a single `encode` writes them. Straight lines of code instead of a call for each field: 2.0 to 2.4 times as
-fast as a list of closures over the same tables, which was measured beside it.
+character, so a single `encode` writes them. Straight lines of code instead of a call for each field: 2.0 to 2.4 times
+as fast as a list of closures over the same tables, which was measured beside it.
 """
 
 from __future__ import annotations
