@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from services.domain.record import Record
 
 MEMO_BYTES = 16 * 1024 * 1024
-"""Bound of the values kept, for all topics together: about 50,000 records. With their events they take five to ten times
-as much memory, 140 MiB at the most; as long as records are read soon, only what is on its way is held at all."""
+"""Bound of the values kept, for all topics together: about 50,000 records. Their events come on top and take five to
+ten times as much, 140 MiB at the most; as long as records are read soon, only what is on its way is held at all."""
 
 _REST_BYTES = 4 * MEMO_BYTES
 """How much is written to a topic where nothing is found before keeping is tried again."""
