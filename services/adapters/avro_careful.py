@@ -271,6 +271,7 @@ def _inside(record: Pair) -> Pair:
 def decimal_pair(*, precision: int, scale: int) -> Pair:
     """To and from the digits of a decimal: big-endian two's complement of its multiple of 10**-scale."""
     unit, limit = 10**scale, 10**precision
+    times_unit, one_of_unit = Decimal(unit), EXACT.scaleb(Decimal(1), -scale)
     bytes_max = len(decimal_bytes(-limit))
 
     def encode(value: Any) -> bytes:
@@ -282,7 +283,7 @@ def decimal_pair(*, precision: int, scale: int) -> Pair:
             raise MisfitError(f"was larger than {precision - scale} digits before the point")
         try:
             # Inexact is trapped in EXACT, so a digit behind the scale raises; it is never rounded away.
-            unscaled = int(EXACT.to_integral_exact(EXACT.scaleb(value, scale)))
+            unscaled = int(EXACT.to_integral_exact(EXACT.multiply(value, times_unit)))
         except ArithmeticError:
             raise MisfitError(f"was finer than {scale} decimals") from None
         return decimal_bytes(unscaled)
@@ -293,10 +294,9 @@ def decimal_pair(*, precision: int, scale: int) -> Pair:
         unscaled = int.from_bytes(digits, "big", signed=True)
         if not -limit < unscaled < limit:
             raise MisfitError(f"was not a decimal of at most {precision} digits")
-        whole, rest = divmod(unscaled, unit)
-        if not rest:
-            return Decimal(whole)
-        return EXACT.normalize(EXACT.scaleb(unscaled, -scale))
+        if not unscaled % unit:
+            return Decimal(unscaled // unit)
+        return EXACT.normalize(EXACT.multiply(unscaled, one_of_unit))
 
     return Pair(encode, decode, _no_text)
 

@@ -275,30 +275,44 @@ def _zigzag(days: int) -> int:
     return days << 1 if days >= 0 else ~(days << 1)
 
 
-def _decimal_bytes(precision: int, scale: int) -> _Recent[Decimal, bytes]:
-    """Decimals as they are written, length included. Ask only for a Decimal: the integer 1 is equal to one."""
-    encode: Convert | None = decimal_pair(precision=precision, scale=scale).encode
-    assert encode is not None
+class _DecimalBytes(_Recent[Decimal, bytes]):
+    """Decimals as they are written, length included. Ask only for a Decimal: the integer 1 is equal to one.
 
-    def make(value: Decimal) -> bytes:
-        digits: bytes = encode(value)
-        return write_long(len(digits)) + digits
+    What is not known is made right here: new amounts are written all day, and each call on the way counts.
+    """
 
-    return _Recent(make)
+    def __missing__(self, key: Decimal) -> bytes:
+        digits = self._make(key)
+        written = _SHORT[2 * len(digits)] + digits
+        if len(self) >= _RECENT_MAX:
+            self.clear()
+        self[key] = written
+        return written
 
 
-def _decimals(precision: int, scale: int) -> _Recent[bytes, Decimal]:
+class _Decimals(_Recent[bytes, Decimal]):
     """Decimals by the bytes they were written as, the length in one byte included."""
-    decode: Convert | None = decimal_pair(precision=precision, scale=scale).decode
-    assert decode is not None
 
-    def make(written: bytes) -> Decimal:
-        if written[0] != 2 * (len(written) - 1):  # cut off, negative, or a length of more than one byte
+    def __missing__(self, key: bytes) -> Decimal:
+        if key[0] != 2 * (len(key) - 1):  # cut off, negative, or a length of more than one byte
             refuse()
-        value: Decimal = decode(written[1:])
+        value = self._make(key[1:])
+        if len(self) >= _RECENT_MAX:
+            self.clear()
+        self[key] = value
         return value
 
-    return _Recent(make)
+
+def _decimal_bytes(precision: int, scale: int) -> _DecimalBytes:
+    encode: Convert | None = decimal_pair(precision=precision, scale=scale).encode
+    assert encode is not None
+    return _DecimalBytes(encode)
+
+
+def _decimals(precision: int, scale: int) -> _Decimals:
+    decode: Convert | None = decimal_pair(precision=precision, scale=scale).decode
+    assert decode is not None
+    return _Decimals(decode)
 
 
 def enum_marks(symbols: tuple[str, ...], enum_type: type[Enum]) -> dict[int, str]:
