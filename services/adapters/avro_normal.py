@@ -11,12 +11,10 @@ source for an event with a text, an optional date, a settlement chain and an amo
         f_chain = event.chain
         n_chain = SettlementChain[f_chain]
         f_amount = event.amount
-        n_amount = READ_23_5[WRITTEN_23_5[f_amount]]
+        n_amount = DECIMAL[f_amount]
         if n_chain is f_chain and n_amount is f_amount:
             return event
         return RECORD(sender=f_sender, day=f_day, chain=n_chain, amount=n_amount)
-
-It asks the tables of the writer and the reader themselves, so it cannot come to another form than they do.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ def make_normal(plan: RecordPlan, tables: Tables) -> Normal | None:
     if any(value.kind is Kind.TABLE for _, value in plan.fields):
         return None
     known: dict[str, Any] = {"RECORD": plan.record_type, "date": date, "refuse": tables_of.refuse}
-    known["only_texts"] = tables_of.only_texts
+    known |= {"only_texts": tables_of.only_texts, "DECIMAL": tables.normal_decimals}
     for _, value in plan.fields:
         found = _own_table(value, tables)
         if found is None:
@@ -52,10 +50,6 @@ def make_normal(plan: RecordPlan, tables: Tables) -> Normal | None:
 
 
 def _own_table(value: Value, tables: Tables) -> dict[str, Any] | None:
-    if value.kind is Kind.DECIMAL:
-        scale = f"{value.precision}_{value.scale}"
-        written, read = (of(value.precision, value.scale) for of in (tables.decimal_bytes, tables.decimals))
-        return {f"WRITTEN_{scale}": written, f"READ_{scale}": read}
     plan = value.record or (value.item.record if value.item is not None else None)
     if plan is None:
         return {}
@@ -93,8 +87,7 @@ def _source(plan: RecordPlan) -> str:
 def _normal(field: str, value: Value) -> str | None:
     """What the field would be read as; None when it would be read as it is."""
     if value.kind is Kind.DECIMAL:
-        scale = f"{value.precision}_{value.scale}"
-        return f"READ_{scale}[WRITTEN_{scale}[{field}]]"
+        return f"DECIMAL[{field}]"
     if value.record is not None:
         name = value.record.name
         return f"{name}[{field}]" if value.record.is_of_texts else f"normal_{name}({field})"

@@ -22,6 +22,7 @@ from services.adapters.avro_careful import (
     encode_date,
     enum_pair,
 )
+from services.domain.money import EXACT
 from services.domain.record import Record
 
 K = TypeVar("K")
@@ -261,6 +262,8 @@ class Tables:
         """By precision and scale."""
         self.decimals = cache(_decimals)
         """By precision and scale."""
+        self.normal_decimals: _Recent[Decimal, Decimal] = _Recent(_as_read)
+        """The form in which a decimal that was written is read, whatever its scale; the decimal itself if it has it."""
 
     def read_date(self, data: bytes, at: int) -> tuple[date, int]:
         """A date that is not in `dates`, and the position behind it."""
@@ -301,6 +304,13 @@ class _Decimals(_Recent[bytes, Decimal]):
             self.clear()
         self[key] = value
         return value
+
+
+def _as_read(value: Decimal) -> Decimal:
+    """An integer without exponent and decimals, any other number without trailing zeros, as `decimal_pair` reads it."""
+    whole = int(value)
+    normal = Decimal(whole) if whole == value else EXACT.normalize(value)
+    return normal if value.compare_total(normal) else value
 
 
 def _decimal_bytes(precision: int, scale: int) -> _DecimalBytes:
