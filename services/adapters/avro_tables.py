@@ -12,7 +12,10 @@ from datetime import date
 from decimal import Decimal
 from enum import Enum
 from functools import cache
+from sys import getsizeof
 from typing import Any, NoReturn, TypeVar
+
+from msgspec import structs
 
 from services.adapters.avro_careful import (
     Convert,
@@ -35,7 +38,14 @@ _RECENT_MAX = 4096
 soon back."""
 
 _ENTRY_BYTES_MAX = 256
-"""Longer ones are not entered: a table is at most 2 MiB whatever is sent to us, and usually half of one."""
+"""Larger keys and values are not entered: a table is at most 3 MiB whatever is sent to us, and usually one."""
+
+
+def _size(value: object) -> int:
+    """Bytes of a key or value, or characters of a record of texts. A decimal may have a million zeros."""
+    if isinstance(value, Record):
+        return sum(len(text or "") for text in structs.astuple(value))
+    return getsizeof(value)
 
 
 class _Recent(dict[K, V]):
@@ -52,8 +62,7 @@ class _Recent(dict[K, V]):
 
     def enter(self, key: K, value: V) -> None:
         """Remember a value, if key and value are small; all others go when there are too many."""
-        written = key if isinstance(key, bytes) else value
-        if isinstance(written, bytes) and len(written) > _ENTRY_BYTES_MAX:
+        if _size(key) > _ENTRY_BYTES_MAX or _size(value) > _ENTRY_BYTES_MAX:
             return
         if len(self) >= _RECENT_MAX:
             self.clear()
@@ -287,6 +296,8 @@ class _DecimalBytes(_Recent[Decimal, bytes]):
     def __missing__(self, key: Decimal) -> bytes:
         digits = self._make(key)
         written = _SHORT[2 * len(digits)] + digits
+        if getsizeof(key) > _ENTRY_BYTES_MAX:
+            return written
         if len(self) >= _RECENT_MAX:
             self.clear()
         self[key] = written

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from sys import getsizeof
 from typing import Any, NoReturn
 
 import msgspec
@@ -188,13 +189,21 @@ def test_a_long_value_is_not_remembered() -> None:
     """A limit of entries bounds no memory as long as an entry may be a megabyte."""
     codec = AvroCodec()
     chain = samples.counterparty_chain(client_bic="C" * 1000)
-    event = samples.enriched_trade(counterparty_chain=chain)
+    one = Decimal("1." + "0" * 1000)
+    event = samples.enriched_trade(counterparty_chain=chain, quantity=one)
     for _ in range(2):
         assert codec.decode(codec.encode(event), ev.EnrichedTrade) == event
+        assert codec.as_read(event) == event
 
-    functions: list[Any] = [codec._fast_writers[ev.EnrichedTrade], *codec._fast_readers.values()]
-    tables = [table for function in functions for table in _tables_of(function)]
-    assert all(chain not in table.values() and chain not in table for table in tables)
+    functions: list[Any] = [
+        codec._fast_writers[ev.EnrichedTrade],
+        codec._normals[ev.EnrichedTrade],
+        *codec._fast_readers.values(),
+    ]
+    kept = [part for function in functions for table in _tables_of(function) for part in (*table, *table.values())]
+    assert kept
+    assert chain not in kept
+    assert max(getsizeof(part) for part in kept) <= 512
 
 
 def _tables_of(function: Any) -> list[dict[Any, Any]]:
