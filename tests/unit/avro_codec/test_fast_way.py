@@ -114,6 +114,18 @@ def test_damaged_bytes_come_to_the_same_end(event: Record, data: st.DataObject) 
     assert read == careful
 
 
+@pytest.mark.parametrize("byte", [0, 1, 2, 3, 4, 5, 63, 127, 128, 129, 254, 255])
+def test_any_byte_in_any_place_comes_to_the_same_end(byte: int) -> None:
+    """Lengths that are odd (negative), of two bytes, or too long, in front of each kind of value there is."""
+    charge = ev.Charge(charge_id="X", charge_type=ChargeType.TAX, amount=Decimal("1.25"), currency="EUR")
+    event = samples.enriched_trade(charges=(charge,), accrued_interest_amount=Decimal("0.01"), settlement_type="2")
+    data = CODEC.encode(event)
+    for at in range(10, len(data)):
+        damaged = data[:at] + bytes([byte]) + data[at + 1 :]
+        for value in (damaged, data[:at] + bytes([byte]) + data[at:], data[:at]):
+            assert verdict(CODEC.decode, value, ev.EnrichedTrade) == verdict(CAREFUL[ev.EnrichedTrade].read, value), at
+
+
 @settings(max_examples=600, deadline=None)
 @given(ANY_RECORD, st.data())
 def test_what_does_not_belong_comes_to_the_same_end(event: Record, data: st.DataObject) -> None:

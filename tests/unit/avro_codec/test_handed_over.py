@@ -84,6 +84,23 @@ def test_what_only_passes_for_something_is_told_apart(event: Record, data: st.Da
     assert known is None or form(known) == form(CODEC.decode(written, type(event)))
 
 
+@pytest.mark.parametrize("name", samples.enriched_trade().__struct_fields__)
+def test_a_code_in_the_place_of_a_text_is_read_as_a_text(name: str) -> None:
+    """It is written like one, so nobody would see the difference until it is formatted or stored."""
+    changed = msgspec.structs.replace(samples.enriched_trade(), **{name: Text.SENDER})
+    try:
+        written = CODEC.encode(changed)
+    except EncodeError:
+        assert not isinstance(getattr(samples.enriched_trade(), name), str) or name in _CODES
+        return
+    known = CODEC.as_read(changed)
+
+    assert known is None or form(known) == form(CODEC.decode(written, type(changed)))
+
+
+_CODES = {"execution_type", "side", "security_id_source", "price_type", "instrument_type"}
+
+
 def test_a_chain_of_codes_is_read_as_texts() -> None:
     """A record that is looked up by equality must still come in the form of the wire."""
     coded = samples.enriched_trade(counterparty_chain=samples.counterparty_chain(client_bic=Text.SENDER))
