@@ -209,9 +209,10 @@ class _Positions(_Passing):
         super().__init__(inner)
         self._consumers = consumers
         self._read: dict[TopicPartition, int] = {}
+        self._moved: dict[TopicPartition, int] = {}
 
     def begin(self) -> None:
-        self._read = {}
+        self._read, self._moved = {}, {}
         for consumer in self._consumers.values():
             self._read |= consumer.positions()
         self._inner.begin()
@@ -220,18 +221,16 @@ class _Positions(_Passing):
         self._inner.produce([self._ahead(record) if _is_progress(record) else record for record in records])
 
     def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
-        self._inner.send_offsets({place: self._position(place, at) for place, at in offsets.items()}, metadata)
-
-    def _position(self, place: TopicPartition, at: int) -> int:
-        """A partition that was not yet read has no position, and several groups may read one topic."""
-        return max(at, self._read.get(place, at))
+        """What the changelog says in the same transaction, so that the two do not contradict each other."""
+        self._inner.send_offsets({place: self._moved.get(place, at) for place, at in offsets.items()}, metadata)
 
     def _ahead(self, record: OutgoingRecord) -> OutgoingRecord:
         assert record.partition is not None, "a changelog row lies in the partition of its inputs"
         row = json.loads(record.value or b"{}")
-        row["offsets"] = {
-            topic: self._position(TopicPartition(topic, record.partition), at) for topic, at in row["offsets"].items()
-        }
+        for topic, at in row["offsets"].items():
+            place = TopicPartition(topic, record.partition)
+            # A partition that was not yet read has no position, and several groups may read one topic.
+            row["offsets"][topic] = self._moved[place] = max(at, self._read.get(place, at))
         return msgspec.structs.replace(record, value=json.dumps(row).encode())
 
 
