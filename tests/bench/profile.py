@@ -1,0 +1,352 @@
+"""`python -m tests.bench.profile`: what one order costs, in µs, by service and by what.
+
+Orders of `tests.crunch.orders` (two fills, one confirmation, of which one instruction comes) go through the batches of
+all five services, one partition each, without a log and without threads: what is measured is everything between the
+bytes that were polled and the bytes that are to be produced. Input, times and batches are the same in every run, so the
+digests of all outputs and of all state changes are, too: a change that is meant to be faster only must not change them.
+
+    decode, encode  the codec of the topics
+    rules           the stage, its reads and writes of state included
+    rendering       the ISO 20022 message: writing and validating it
+    state           the changelog rows and their way into the tables
+    engine          the rest of `Batch.process`, and the counting after the commit
+
+Every batch is measured in each repetition and the fastest counts, because other programs use the machine: what is told
+is elapsed time that nobody disturbed. What the clocks themselves take is measured and taken off. Figures of two runs of
+this program are no ratio: the machine may have been busier in one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import cProfile
+import hashlib
+import json
+import pstats
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from typing import Any, ParamSpec, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from services.adapters import fix
+from services.adapters.iso20022 import Sese023Renderer
+from services.adapters.topic_codec import FormatCodec
+from services.domain.event import Execution
+from services.domain.record import Record
+from services.domain.reference import ReferenceData, ReferenceRecord
+from services.engine.codec import TopicCodec
+from services.engine.log import LogRecord, OutgoingRecord
+from services.engine.metrics import Metrics
+from services.engine.state import Overlay, Tables, changelog_row
+from services.engine.tuning import tune_garbage_collector
+from services.engine.work import Batch
+from services.pipeline import SERVICES, make_codec
+from services.settings import Settings
+from services.settlement.process import SettlementStage
+from services.stage import Outcome, Received, Stage, State
+from tests import samples
+from tests.crunch import orders
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WHATS = ("decode", "encode", "rules", "rendering", "state", "engine")
+INSTRUCTIONS = "settlement.instructions"
+ORDERS_PER_ROUND = 250
+ROUNDS_PER_TICK = 4
+START_MS = samples.RECEIVED_AT_US // 1000
+REPETITIONS = 3
+
+
+class Meter:
+    """Time spent on each kind of work within the batch that is measured."""
+
+    def __init__(self) -> None:
+        self.ns: dict[str, int] = dict.fromkeys(WHATS, 0)
+        self._own_ns = 0
+        self._own_ns = self._clock_ns()
+
+    def _clock_ns(self) -> int:
+        """What measuring one call adds to the caller, the fastest of many."""
+        timed, calls = self.timed("engine", int), 2_000
+        fastest: dict[Callable[[], int], int] = {}
+        for function in (timed, int) * 20:
+            began = time.perf_counter_ns()
+            for _ in range(calls):
+                function()
+            spent = time.perf_counter_ns() - began
+            fastest[function] = min(spent, fastest.get(function, spent))
+        self.calls = 0
+        self.ns["engine"] = 0
+        return (fastest[timed] - fastest[int]) // calls
+
+    def timed(self, what: str, function: Callable[P, T]) -> Callable[P, T]:
+        """The function, its time counted under `what`; half of the clock's own time lies inside of what it tells."""
+        ns, clock = self.ns, time.perf_counter_ns
+
+        def measured(*args: P.args, **kwargs: P.kwargs) -> T:
+            began = clock()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                ns[what] += clock() - began
+                self.calls += 1
+
+        self.calls = 0
+        return measured
+
+    def take(self, whole_ns: int) -> dict[str, int]:
+        """Split the time of a whole batch, and start anew. Rules contain the rendering, a batch contains all."""
+        parts = dict(self.ns)
+        parts["rules"] -= parts["rendering"]
+        inside = sum(parts.values())
+        parts["engine"] = max(0, whole_ns - inside - self.calls * self._own_ns)
+        self.ns.update(dict.fromkeys(WHATS, 0))
+        self.calls = 0
+        return parts
+
+
+class _MeasuredCodec:
+    def __init__(self, codec: TopicCodec, meter: Meter) -> None:
+        self.decode: Callable[[str, bytes | None], Record] = meter.timed("decode", codec.decode)
+        self.encode: Callable[[str, Record], bytes] = meter.timed("encode", codec.encode)
+
+
+class _MeasuredStage:
+    def __init__(self, stage: Stage, meter: Meter) -> None:
+        self.name = stage.name
+        self.state_types = stage.state_types
+        self.suppress_causes = stage.suppress_causes
+        self.process: Callable[[Sequence[Received], State, int], list[Outcome]] = meter.timed("rules", stage.process)
+        self.on_time: Callable[[State, int], list[Outcome]] = meter.timed("rules", stage.on_time)
+
+
+class _Hosted:
+    """One service on its one partition."""
+
+    def __init__(self, name: str, inputs: Sequence[str], stage: Stage) -> None:
+        self.name = name
+        self.inputs = inputs
+        self.stage = stage
+        self.tables = Tables(stage.state_types)
+        self.waiting: list[LogRecord] = []
+
+
+class Run:
+    """The five services, from inputs to instructions; figures in ns are by service and number, then by what."""
+
+    def __init__(self, codec: FormatCodec, reference: ReferenceData, *, is_measured: bool) -> None:
+        self.figures: dict[tuple[str, int], dict[str, int]] = {}
+        self.digests = {"outputs": hashlib.sha256(), "state": hashlib.sha256()}
+        self.produced: defaultdict[str, int] = defaultdict(int)
+        self._meter = Meter() if is_measured else None
+        self._codec: TopicCodec = codec
+        self._reference = reference
+        self._metrics = Metrics(version="bench")
+        self._offsets: defaultdict[str, Iterator[int]] = defaultdict(count)
+        self._batches = 0
+        render = Sese023Renderer().render
+        if self._meter is not None:
+            self._codec = _MeasuredCodec(codec, self._meter)
+            render = self._meter.timed("rendering", render)
+        self.hosted: list[_Hosted] = []
+        for definition in SERVICES:
+            stage = definition.make_stage(Settings())
+            if definition.name == "settlement":
+                stage = SettlementStage(render=render)
+            if self._meter is not None:
+                stage = _MeasuredStage(stage, self._meter)
+            self.hosted.append(_Hosted(definition.name, definition.inputs, stage))
+
+    def send(self, records: Iterable[OutgoingRecord], *, at_ms: int) -> None:
+        """Put records before the services that read them."""
+        for record in records:
+            readers = [hosted for hosted in self.hosted if record.topic in hosted.inputs]
+            offset = next(self._offsets[record.topic])
+            for hosted in readers:
+                hosted.waiting.append(LogRecord(record.topic, 0, offset, record.key, record.value, at_ms))
+
+    def run(self, *, at_ms: int, due: bool) -> None:
+        """One batch of each service, in the order of the pipeline."""
+        for hosted in self.hosted:
+            records, hosted.waiting = hosted.waiting, []
+            if records or due:
+                self.send(self._process(hosted, records, at_ms=at_ms, due=due), at_ms=at_ms)
+
+    def _process(
+        self, hosted: _Hosted, records: Sequence[LogRecord], *, at_ms: int, due: bool
+    ) -> Sequence[OutgoingRecord]:
+        batch = Batch(
+            stage=hosted.stage,
+            partition=0,
+            records=records,
+            overlay=Overlay(hosted.tables, self._reference),
+            codec=self._codec,
+            now_us=at_ms * 1000,
+            due=due,
+            monotonic=time.monotonic,
+        )
+        began = time.perf_counter_ns()
+        batch.process()
+        processed = time.perf_counter_ns()
+        if batch.failure is not None:
+            raise batch.failure
+        assert batch.result is not None
+        assert batch.on_time_failure is None, batch.on_time_failure
+        result = batch.result
+        assert not result.tally.dead_letters, f"{hosted.name} wrote dead letters"
+        began_after = time.perf_counter_ns()
+        hosted.tables.apply(batch.overlay.changes())
+        applied = time.perf_counter_ns()
+        self._metrics.count(hosted.name, result.tally, now_us=at_ms * 1000 + 500_000)
+        counted = time.perf_counter_ns()
+        if self._meter is not None:
+            self._note(hosted, batch, processed - began, applied - began_after, counted - applied)
+        self._digest(result.records)
+        return result.records
+
+    def _note(self, hosted: _Hosted, batch: Batch, process_ns: int, apply_ns: int, count_ns: int) -> None:
+        assert self._meter is not None
+        parts = self._meter.take(process_ns)
+        changes = batch.overlay.changes()
+        began = time.perf_counter_ns()
+        for kind, key, value in changes:
+            changelog_row(kind, key, value)
+        rows_ns = min(time.perf_counter_ns() - began, parts["engine"])
+        parts["state"] = rows_ns + apply_ns
+        parts["engine"] += count_ns - rows_ns
+        self.figures[hosted.name, self._batches] = parts
+        self._batches += 1
+
+    def _digest(self, records: Iterable[OutgoingRecord]) -> None:
+        for record in records:
+            kind = "state" if record.topic.startswith("state.") else "outputs"
+            parts = (record.topic.encode(), record.key, record.value)
+            self.digests[kind].update(b"".join(b"-" if part is None else b"%d:" % len(part) + part for part in parts))
+            self.produced[record.topic] += 1
+
+
+def _reference(codec: FormatCodec) -> ReferenceData:
+    """What `send_reference` writes, entered as the engine enters it."""
+    data = ReferenceData()
+
+    class _Sent:
+        def send(self, records: Iterable[OutgoingRecord]) -> None:
+            for record in records:
+                row = codec.decode(record.topic, record.value)
+                assert isinstance(row, ReferenceRecord)
+                data.put(row)
+
+    sent: Any = _Sent()
+    orders.send_reference(sent, codec)
+    return data
+
+
+def _as_fix(codec: FormatCodec, record: OutgoingRecord) -> OutgoingRecord:
+    if record.topic != orders.EXECUTIONS:
+        return record
+    execution = codec.decode(record.topic, record.value)
+    assert isinstance(execution, Execution)
+    return OutgoingRecord("front-office.fix", record.key, fix.encode_execution(execution))
+
+
+def make_input(codec: FormatCodec, order_count: int, *, is_fix: bool) -> list[list[OutgoingRecord]]:
+    """What enters, order by order."""
+    made = [list(orders.records(codec, number)) for number in range(order_count)]
+    return [[_as_fix(codec, record) for record in order] for order in made] if is_fix else made
+
+
+def _open_items(run: Run, codec: FormatCodec, item_count: int) -> None:
+    """Leave an unfinished block and an unconfirmed allocation, then let each of their rows be there that many times."""
+    unfinished, unconfirmed = (list(orders.records(codec, number)) for number in (10_000_000, 10_000_001))
+    run.send([*unfinished[:1], *unconfirmed[: orders.FILLS]], at_ms=START_MS)
+    run.run(at_ms=START_MS, due=False)
+    for hosted in run.hosted:
+        for rows in hosted.tables.rows.values():
+            for key, row in list(rows.items()):
+                if key != "-":  # one row for the whole table
+                    rows.update((f"{key}-{number}", copy.copy(row)) for number in range(1, item_count))
+    run.figures.clear()
+
+
+def play(run: Run, given: Sequence[Sequence[OutgoingRecord]]) -> None:
+    """Send every order and run until all are instructed. Raises AssertionError when one is not."""
+    before = run.produced[INSTRUCTIONS]
+    for round_number, start in enumerate(range(0, len(given), ORDERS_PER_ROUND)):
+        at_ms = START_MS + 1000 + 250 * round_number
+        run.send((record for order in given[start : start + ORDERS_PER_ROUND] for record in order), at_ms=at_ms)
+        run.run(at_ms=at_ms, due=round_number % ROUNDS_PER_TICK == 0)
+    instructed = run.produced[INSTRUCTIONS] - before
+    assert instructed == len(given), f"{instructed} of {len(given)} orders were instructed"
+
+
+def figures(runs: Sequence[Run], order_count: int) -> dict[str, dict[str, float]]:
+    """µs per order by service and what; of each batch the repetition that was the fastest as a whole."""
+    found: dict[str, dict[str, float]] = {hosted.name: dict.fromkeys(WHATS, 0.0) for hosted in runs[0].hosted}
+    for place in runs[0].figures:
+        fastest = min((run.figures[place] for run in runs), key=lambda parts: sum(parts.values()))
+        for what, spent_ns in fastest.items():
+            found[place[0]][what] += spent_ns / 1000 / order_count
+    return found
+
+
+def show(found: dict[str, dict[str, float]], console: Console) -> None:
+    """Print services by what, with sums."""
+    table = Table(title="µs per order")
+    for column in ("service", *WHATS, "sum"):
+        table.add_column(column, justify="left" if column == "service" else "right")
+    for service, parts in found.items():
+        table.add_row(service, *(f"{parts[what]:.1f}" for what in WHATS), f"{sum(parts.values()):.1f}")
+    sums = [sum(parts[what] for parts in found.values()) for what in WHATS]
+    table.add_row("all", *(f"{value:.1f}" for value in sums), f"{sum(sums):.1f}")
+    console.print(table)
+
+
+def _top_functions(codec: FormatCodec, given: Sequence[Sequence[OutgoingRecord]], count_shown: int) -> None:
+    run = Run(codec, _reference(codec), is_measured=False)
+    profile = cProfile.Profile()
+    profile.enable()
+    play(run, given)
+    profile.disable()
+    pstats.Stats(profile).sort_stats("tottime").print_stats(count_shown)
+
+
+def main() -> int:
+    """Measure, print the table, the digests, the functions that take the most, and a line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.profile", description="What one order costs.")
+    parser.add_argument("--orders", type=int, default=2_000, help="orders that are measured")
+    parser.add_argument("--open-items", type=int, default=0, help="open blocks and open allocations beside them")
+    parser.add_argument("--fix", action="store_true", help="fills come as FIX instead of Avro")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="runs of which the fastest counts")
+    parser.add_argument("--functions", type=int, default=0, help="how many functions to list, as cProfile sees them")
+    given = parser.parse_args()
+    codec = make_codec()
+    made = make_input(codec, given.orders, is_fix=given.fix)
+    reference = _reference(codec)
+    tune_garbage_collector()
+    runs: list[Run] = []
+    for _ in range(given.repetitions):
+        run = Run(codec, reference, is_measured=True)
+        if given.open_items:
+            _open_items(run, codec, given.open_items)
+        play(run, made)
+        if runs:  # figures and digests are what the next repetitions are compared by; tables need not stay
+            run.hosted[:] = runs[0].hosted
+        runs.append(run)
+    digests = [{kind: digest.hexdigest() for kind, digest in run.digests.items()} for run in runs]
+    assert all(found == digests[0] for found in digests), "two repetitions gave different outputs"
+    found = figures(runs, given.orders)
+    show(found, Console(width=120))
+    if given.functions:
+        _top_functions(codec, made, given.functions)
+    print(json.dumps({"orders": given.orders, "open_items": given.open_items, "us": found, **digests[0]}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
