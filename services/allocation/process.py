@@ -64,9 +64,9 @@ class AllocationStage:
         desk = _Desk(state, now_us=now_us, unallocated_after_us=self._unallocated_after_us)
         for received in batch:
             event = received.event
-            if isinstance(event, EnrichedTrade):
+            if type(event) is EnrichedTrade:  # isinstance of a struct goes through ABCMeta: ten times slower
                 desk.take_fill(event, received.timestamp_us)
-            elif isinstance(event, AllocationInstruction):
+            elif type(event) is AllocationInstruction:
                 desk.take_instruction(event, received.timestamp_us)
             else:
                 raise TypeError(f"event on {received.topic} was {type(event).__name__}, expected fill or instruction")
@@ -141,7 +141,9 @@ class _Desk:
             status = FillStatus.LIVE if refusal is None else FillStatus.CONTRADICTS
         previous = known.previous if known else block.newest_fill
         fill = rules.fill_of(trade, block_id=block_id, status=status, previous=previous)
-        fill = replace(fill, open_reason=self._exchange_fill_exception(trade, known, refusal))
+        open_reason = self._exchange_fill_exception(trade, known, refusal)
+        if open_reason is not None:
+            fill = replace(fill, open_reason=open_reason)
         self._state.put(trade.trade_id, fill)
         if status is FillStatus.LIVE or block.terms is None:
             block = replace(block, terms=rules.terms_of(trade))

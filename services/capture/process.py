@@ -78,13 +78,13 @@ class CaptureStage:
 
 def _capture(received: Received, state: State, now_us: int) -> list[Outcome]:
     event = received.event
-    if isinstance(event, Execution):
+    if type(event) is Execution:  # isinstance of a struct goes through ABCMeta: ten times slower
         return _capture_execution(received, event, state, now_us)
-    if isinstance(event, AllocationInstruction):
+    if type(event) is AllocationInstruction:
         return _capture_instruction(received, event, state, now_us)
-    if isinstance(event, CounterpartyConfirmation):
+    if type(event) is CounterpartyConfirmation:
         return _capture_confirmation(received, event, state, now_us)
-    if isinstance(event, IgnoredMessage):
+    if type(event) is IgnoredMessage:
         return [_NOT_AN_EXECUTION]
     raise TypeError(f"capture was given a {type(event).__name__}")
 

@@ -54,9 +54,9 @@ class ConfirmationStage:
         desk = _Desk(state, now_us=now_us, unconfirmed_after_us=self._unconfirmed_after_us)
         for received in batch:
             event = received.event
-            if isinstance(event, AllocatedTrade):
+            if type(event) is AllocatedTrade:  # isinstance of a struct goes through ABCMeta: ten times slower
                 desk.take_allocation(event, received.timestamp_us)
-            elif isinstance(event, ReceivedConfirmation):
+            elif type(event) is ReceivedConfirmation:
                 desk.take_confirmation(event, received.timestamp_us)
             else:
                 raise TypeError(f"event on {received.topic} was {type(event).__name__}, expected one side of a trade")

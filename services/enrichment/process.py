@@ -46,7 +46,7 @@ class EnrichmentStage:
         outcomes: list[Outcome] = []
         for received in batch:
             trade = received.event
-            if not isinstance(trade, CapturedTrade):
+            if type(trade) is not CapturedTrade:  # isinstance of a struct goes through ABCMeta: ten times slower
                 raise TypeError(f"event was {type(trade).__name__}, expected CapturedTrade")
             waiting = state.get(WaitingTrade, trade.trade_id)
             if waiting is None:
@@ -97,7 +97,7 @@ def _advance(trades: tuple[CapturedTrade, ...], state: State, now_us: int) -> li
             outcomes.append(_closing(trade, refused.reason, refused.details, "was replaced by a later version", now_us))
             state.delete(RefusedTrade, trade.trade_id)
         result = enrich(trade, state.reference)
-        if isinstance(result, EnrichedTrade):
+        if type(result) is EnrichedTrade:
             outcomes.append(Publish(topic=OUTPUT_TOPIC, key=result.order_id, event=result))
             continue
         outcomes.append(_opening(trade, result, now_us))
