@@ -263,7 +263,7 @@ class _Desk:
             whole = division.Portion(account=terms.account, quantity=block.totals.quantity, ordinal=0)
             return self._allocate(block_id, block, terms, policy, source=policy.value, portions=(whole,)), None
         portions = division.by_template(block, terms, self._state.reference)
-        if isinstance(portions, Refusal):
+        if type(portions) is Refusal:
             return block, portions
         return self._allocate(block_id, block, terms, policy, source=policy.value, portions=portions), None
 
@@ -308,12 +308,12 @@ class _Desk:
         """Publish a share if its account can settle it; otherwise let it wait, under one exception that says why."""
         found = division.find_account_chain(share, block=block, terms=terms, reference=self._state.reference)
         waiting = self._state.get(WaitingShare, share.allocation_id)
-        missing = found if isinstance(found, Refusal) else None
+        missing = found if type(found) is Refusal else None
         self._exchange_wait(waiting.reason if waiting else None, missing, subject=share.allocation_id, block=block)
         if missing is not None:
             self._state.put(share.allocation_id, WaitingShare(reason=missing.reason, share=share))
             return
-        assert isinstance(found, SettlementChain)
+        assert type(found) is SettlementChain
         self._state.delete(WaitingShare, share.allocation_id)
         trade = division.allocated_trade(share, block=block, terms=terms, composition=composition, chain=found)
         self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=trade.match_key, event=trade))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from operator import attrgetter
+from typing import final
 
 from services.allocation.state import Block, Fill, FillStatus, Report, Terms, Totals
 from services.domain.code import AllocationPolicy, ExecutionType, SecurityIdSource
@@ -21,6 +22,7 @@ has them in their latest state."""
 _binding_terms = attrgetter(*BINDING_TERMS)
 
 
+@final
 class Refusal(Record, kw_only=True):
     """Why something cannot be done: the reason, one sentence, and the fields concerned."""
 

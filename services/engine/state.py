@@ -86,9 +86,11 @@ class Overlay:
 
     def __init__(self, tables: Tables, reference: ReferenceData) -> None:
         """Start without changes."""
-        self._tables = tables
+        self._rows = tables.rows
         self._reference = reference
         self._changes: dict[type[Record], dict[str, Record | object]] = {}
+        self.revision = 0
+        """Moves with every change of what `changes` gives."""
 
     @property
     def reference(self) -> ReferenceData:
@@ -102,31 +104,36 @@ class Overlay:
             value = changed.get(key)
             if value is not None:
                 return None if value is _DELETED else value  # type: ignore[return-value]  # tables hold their own kind
-        return self._tables.rows[kind].get(key)  # type: ignore[return-value]
+        return self._rows[kind].get(key)  # type: ignore[return-value]
 
     def put(self, key: str, value: Record) -> None:
         """Write one row; its type must be one the stage declares."""
         kind = type(value)
-        if kind not in self._tables.rows:
-            raise TypeError(f"{kind.__name__} is not among the state types of this stage")
-        self._changes.setdefault(kind, {})[key] = value
+        changed = self._changes.get(kind)
+        if changed is None:
+            if kind not in self._rows:
+                raise TypeError(f"{kind.__name__} is not among the state types of this stage")
+            changed = self._changes[kind] = {}
+        changed[key] = value
+        self.revision += 1
 
     def delete(self, kind: type[Record], key: str) -> None:
         """Remove one row, if it is there."""
         if self.get(kind, key) is not None:
             self._changes.setdefault(kind, {})[key] = _DELETED
+            self.revision += 1
 
     def scan(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         """All rows of a table, by key."""
         changed = self._changes.get(kind, {})
-        for key in sorted(self._tables.rows[kind].keys() | changed.keys()):
+        for key in sorted(self._rows[kind].keys() | changed.keys()):
             value = self.get(kind, key)
             if value is not None:
                 yield key, value
 
     def has_rows(self, kind: type[Record]) -> bool:
         """Whether the committed table has any row; says nothing about the changes of this call."""
-        return bool(self._tables.rows[kind])
+        return bool(self._rows[kind])
 
     def has_changed(self, kind: type[Record]) -> bool:
         """Whether a table has changes of this call."""
@@ -139,6 +146,7 @@ class Overlay:
     def rewind(self, mark: dict[type[Record], dict[str, Record | object]]) -> None:
         """Drop every change made after the mark."""
         self._changes = mark
+        self.revision += 1
 
     def changes(self) -> list[tuple[type[Record], str, Record | None]]:
         """Every change, in the order of tables and first writes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.domain.code import ExceptionStatus
-from services.domain.event import CapturedTrade, EnrichedTrade, ExceptionEvent
+from services.domain.event import CapturedTrade, ExceptionEvent
 from services.domain.identity import exception_id
 from services.domain.record import Record
 from services.domain.reference import ReferenceData
@@ -80,7 +80,7 @@ class EnrichmentStage:
     def _try_again(self, trade_id: str, waiting: WaitingTrade, state: State, now_us: int) -> list[Outcome]:
         first = waiting.trades[0]
         result = enrich(first, state.reference)
-        if isinstance(result, Problem) and (result.reason, result.details) == (waiting.reason, waiting.details):
+        if type(result) is Problem and (result.reason, result.details) == (waiting.reason, waiting.details):
             self._tried.add((trade_id, first.version))
             return []
         closing = _closing(first, waiting.reason, waiting.details, "has arrived", now_us)
@@ -97,7 +97,7 @@ def _advance(trades: tuple[CapturedTrade, ...], state: State, now_us: int) -> li
             outcomes.append(_closing(trade, refused.reason, refused.details, "was replaced by a later version", now_us))
             state.delete(RefusedTrade, trade.trade_id)
         result = enrich(trade, state.reference)
-        if type(result) is EnrichedTrade:
+        if type(result) is not Problem:
             outcomes.append(Publish(topic=OUTPUT_TOPIC, key=result.order_id, event=result))
             continue
         outcomes.append(_opening(trade, result, now_us))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import final
 
 from services.domain import money
 from services.domain.calendar import DateProblem, settlement_date
@@ -35,6 +36,7 @@ WAIT_REASONS = frozenset(
 """Reasons that reference data can take away; every other reason is a refusal, final for that version of the trade."""
 
 
+@final
 class Problem(Record, kw_only=True):
     """Why a trade cannot go on."""
 
@@ -64,7 +66,7 @@ def enrich(trade: CapturedTrade, reference: ReferenceData) -> EnrichedTrade | Pr
     if account is None:
         return _missing(Reason.ACCOUNT_MISSING, account=trade.account, on=on.isoformat())
     settles_on = _settlement_date(trade, instrument, reference)
-    if type(settles_on) is DateProblem:  # isinstance of a struct goes through ABCMeta: ten times slower
+    if not isinstance(settles_on, date):
         return Problem(reason=settles_on.reason, details=settles_on.details)
     chain = _chain(reference, trade.counterparty, trade, instrument, settles_on)
     if chain is None:
