@@ -11,9 +11,10 @@ digests of all outputs and of all state changes are, too: a change that is meant
     state           the changelog rows and their way into the tables
     engine          the rest of `Batch.process`, and the counting after the commit
 
-Every batch is measured in each repetition and the fastest counts, because other programs use the machine: what is told
-is elapsed time that nobody disturbed. What the clocks themselves take is measured and taken off. Figures of two runs of
-this program are no ratio: the machine may have been busier in one of them.
+Each repetition plays the input twice, with clocks around the parts and without: the parts come from the one, the whole
+from the other, and what no part took is the engine's. Every batch is measured in each repetition and its fastest one
+counts, because other programs use the machine: what is told is elapsed time that nobody disturbed. Figures of two runs
+of this program are no ratio: the machine may have been busier in one of them.
 """
 
 from __future__ import annotations
@@ -67,47 +68,39 @@ class Meter:
     """Time spent on each kind of work within the batch that is measured."""
 
     def __init__(self) -> None:
-        self.ns: dict[str, int] = dict.fromkeys(WHATS, 0)
+        self._ns: dict[str, int] = dict.fromkeys(WHATS, 0)
         self._own_ns = 0
         self._own_ns = self._clock_ns()
 
     def _clock_ns(self) -> int:
-        """What measuring one call adds to the caller, the fastest of many."""
-        timed, calls = self.timed("engine", int), 2_000
-        fastest: dict[Callable[[], int], int] = {}
-        for function in (timed, int) * 20:
-            began = time.perf_counter_ns()
+        """What the clock tells of a call that takes no time: the fastest of many."""
+        calls = 2_000
+        timed = self.timed("engine", bool)
+        found: list[int] = []
+        for _ in range(50):
             for _ in range(calls):
-                function()
-            spent = time.perf_counter_ns() - began
-            fastest[function] = min(spent, fastest.get(function, spent))
-        self.calls = 0
-        self.ns["engine"] = 0
-        return (fastest[timed] - fastest[int]) // calls
+                timed()
+            found.append(self.take()["engine"] // calls)
+        return min(found)
 
     def timed(self, what: str, function: Callable[P, T]) -> Callable[P, T]:
-        """The function, its time counted under `what`; half of the clock's own time lies inside of what it tells."""
-        ns, clock = self.ns, time.perf_counter_ns
+        """The function, its time counted under `what`."""
+        ns, clock = self._ns, time.perf_counter_ns
 
         def measured(*args: P.args, **kwargs: P.kwargs) -> T:
             began = clock()
             try:
                 return function(*args, **kwargs)
             finally:
-                ns[what] += clock() - began
-                self.calls += 1
+                ns[what] += clock() - began - self._own_ns
 
-        self.calls = 0
         return measured
 
-    def take(self, whole_ns: int) -> dict[str, int]:
-        """Split the time of a whole batch, and start anew. Rules contain the rendering, a batch contains all."""
-        parts = dict(self.ns)
-        parts["rules"] -= parts["rendering"]
-        inside = sum(parts.values())
-        parts["engine"] = max(0, whole_ns - inside - self.calls * self._own_ns)
-        self.ns.update(dict.fromkeys(WHATS, 0))
-        self.calls = 0
+    def take(self) -> dict[str, int]:
+        """What was measured since the last time; rules without the rendering that they ask for."""
+        parts = {what: max(0, spent_ns) for what, spent_ns in self._ns.items()}
+        parts["rules"] = max(0, parts["rules"] - parts["rendering"])
+        self._ns.update(dict.fromkeys(WHATS, 0))
         return parts
 
 
@@ -138,13 +131,14 @@ class _Hosted:
 
 
 class Run:
-    """The five services, from inputs to instructions; figures in ns are by service and number, then by what."""
+    """The five services, from inputs to instructions; times in ns are by service and number of the batch."""
 
-    def __init__(self, codec: FormatCodec, reference: ReferenceData, *, is_measured: bool) -> None:
-        self.figures: dict[tuple[str, int], dict[str, int]] = {}
+    def __init__(self, codec: FormatCodec, reference: ReferenceData, *, is_clocked: bool) -> None:
+        self.whole: dict[tuple[str, int], int] = {}
+        self.parts: dict[tuple[str, int], dict[str, int]] = {}
         self.digests = {"outputs": hashlib.sha256(), "state": hashlib.sha256()}
         self.produced: defaultdict[str, int] = defaultdict(int)
-        self._meter = Meter() if is_measured else None
+        self._meter = Meter() if is_clocked else None
         self._codec: TopicCodec = codec
         self._reference = reference
         self._metrics = Metrics(version="bench")
@@ -205,23 +199,13 @@ class Run:
         applied = time.perf_counter_ns()
         self._metrics.count(hosted.name, result.tally, now_us=at_ms * 1000 + 500_000)
         counted = time.perf_counter_ns()
+        place = hosted.name, self._batches
+        self._batches += 1
+        self.whole[place] = processed - began + counted - began_after
         if self._meter is not None:
-            self._note(hosted, batch, processed - began, applied - began_after, counted - applied)
+            self.parts[place] = self._meter.take() | {"state": _rows_ns(batch) + applied - began_after}
         self._digest(result.records)
         return result.records
-
-    def _note(self, hosted: _Hosted, batch: Batch, process_ns: int, apply_ns: int, count_ns: int) -> None:
-        assert self._meter is not None
-        parts = self._meter.take(process_ns)
-        changes = batch.overlay.changes()
-        began = time.perf_counter_ns()
-        for kind, key, value in changes:
-            changelog_row(kind, key, value)
-        rows_ns = min(time.perf_counter_ns() - began, parts["engine"])
-        parts["state"] = rows_ns + apply_ns
-        parts["engine"] += count_ns - rows_ns
-        self.figures[hosted.name, self._batches] = parts
-        self._batches += 1
 
     def _digest(self, records: Iterable[OutgoingRecord]) -> None:
         for record in records:
@@ -229,6 +213,15 @@ class Run:
             parts = (record.topic.encode(), record.key, record.value)
             self.digests[kind].update(b"".join(b"-" if part is None else b"%d:" % len(part) + part for part in parts))
             self.produced[record.topic] += 1
+
+
+def _rows_ns(batch: Batch) -> int:
+    """How long the changelog rows of a batch take, made once more."""
+    changes = batch.overlay.changes()
+    began = time.perf_counter_ns()
+    for kind, key, value in changes:
+        changelog_row(kind, key, value)
+    return time.perf_counter_ns() - began
 
 
 def _reference(codec: FormatCodec) -> ReferenceData:
@@ -271,7 +264,8 @@ def _open_items(run: Run, codec: FormatCodec, item_count: int) -> None:
             for key, row in list(rows.items()):
                 if key != "-":  # one row for the whole table
                     rows.update((f"{key}-{number}", copy.copy(row)) for number in range(1, item_count))
-    run.figures.clear()
+    run.whole.clear()
+    run.parts.clear()
 
 
 def play(run: Run, given: Sequence[Sequence[OutgoingRecord]]) -> None:
@@ -285,12 +279,13 @@ def play(run: Run, given: Sequence[Sequence[OutgoingRecord]]) -> None:
     assert instructed == len(given), f"{instructed} of {len(given)} orders were instructed"
 
 
-def figures(runs: Sequence[Run], order_count: int) -> dict[str, dict[str, float]]:
-    """µs per order by service and what; of each batch the repetition that was the fastest as a whole."""
-    found: dict[str, dict[str, float]] = {hosted.name: dict.fromkeys(WHATS, 0.0) for hosted in runs[0].hosted}
-    for place in runs[0].figures:
-        fastest = min((run.figures[place] for run in runs), key=lambda parts: sum(parts.values()))
-        for what, spent_ns in fastest.items():
+def figures(clocked: Sequence[Run], bare: Sequence[Run], order_count: int) -> dict[str, dict[str, float]]:
+    """µs per order by service and what; of each batch the fastest repetition."""
+    found: dict[str, dict[str, float]] = {hosted.name: dict.fromkeys(WHATS, 0.0) for hosted in bare[0].hosted}
+    for place in bare[0].whole:
+        parts = min((run.parts[place] for run in clocked), key=lambda parts: sum(parts.values()))
+        whole_ns = min(run.whole[place] for run in bare)
+        for what, spent_ns in (parts | {"engine": max(0, whole_ns - sum(parts.values()))}).items():
             found[place[0]][what] += spent_ns / 1000 / order_count
     return found
 
@@ -308,7 +303,7 @@ def show(found: dict[str, dict[str, float]], console: Console) -> None:
 
 
 def _top_functions(codec: FormatCodec, given: Sequence[Sequence[OutgoingRecord]], count_shown: int) -> None:
-    run = Run(codec, _reference(codec), is_measured=False)
+    run = Run(codec, _reference(codec), is_clocked=False)
     profile = cProfile.Profile()
     profile.enable()
     play(run, given)
@@ -329,18 +324,19 @@ def main() -> int:
     made = make_input(codec, given.orders, is_fix=given.fix)
     reference = _reference(codec)
     tune_garbage_collector()
-    runs: list[Run] = []
+    runs: dict[bool, list[Run]] = {True: [], False: []}
     for _ in range(given.repetitions):
-        run = Run(codec, reference, is_measured=True)
-        if given.open_items:
-            _open_items(run, codec, given.open_items)
-        play(run, made)
-        if runs:  # figures and digests are what the next repetitions are compared by; tables need not stay
-            run.hosted[:] = runs[0].hosted
-        runs.append(run)
-    digests = [{kind: digest.hexdigest() for kind, digest in run.digests.items()} for run in runs]
+        for is_clocked, alike in runs.items():
+            run = Run(codec, reference, is_clocked=is_clocked)
+            if given.open_items:
+                _open_items(run, codec, given.open_items)
+            play(run, made)
+            for hosted in run.hosted:
+                hosted.tables = Tables(())  # a million rows of each repetition need not stay
+            alike.append(run)
+    digests = [{kind: digest.hexdigest() for kind, digest in run.digests.items()} for run in runs[True] + runs[False]]
     assert all(found == digests[0] for found in digests), "two repetitions gave different outputs"
-    found = figures(runs, given.orders)
+    found = figures(runs[True], runs[False], given.orders)
     show(found, Console(width=120))
     if given.functions:
         _top_functions(codec, made, given.functions)
