@@ -157,6 +157,13 @@ class Run:
                 stage = _MeasuredStage(stage, self._meter)
             self.hosted.append(_Hosted(definition.name, definition.inputs, stage))
 
+    def start_from(self, opened: Rows) -> None:
+        """Let every table hold these rows and no others."""
+        for hosted in self.hosted:
+            for kind, rows in hosted.tables.rows.items():
+                rows.clear()
+                rows.update(opened.get(hosted.name, {}).get(kind, {}))
+
     def send(self, records: Iterable[OutgoingRecord], *, at_ms: int) -> None:
         """Put records before the services that read them."""
         for record in records:
@@ -254,8 +261,13 @@ def make_input(codec: FormatCodec, order_count: int, *, is_fix: bool) -> list[li
     return [[_as_fix(codec, record) for record in order] for order in made] if is_fix else made
 
 
-def _open_items(run: Run, codec: FormatCodec, item_count: int) -> None:
-    """Leave an unfinished block and an unconfirmed allocation, then let each of their rows be there that many times."""
+Rows = dict[str, dict[type[Record], dict[str, Record]]]
+"""By service and table."""
+
+
+def open_rows(codec: FormatCodec, reference: ReferenceData, item_count: int) -> Rows:
+    """The rows of an unfinished block and of an unconfirmed allocation, each of them there that many times."""
+    run = Run(codec, reference, is_clocked=False)
     unfinished, unconfirmed = (list(orders.records(codec, number)) for number in (10_000_000, 10_000_001))
     run.send([*unfinished[:1], *unconfirmed[: orders.FILLS]], at_ms=START_MS)
     run.run(at_ms=START_MS, due=False)
@@ -264,8 +276,7 @@ def _open_items(run: Run, codec: FormatCodec, item_count: int) -> None:
             for key, row in list(rows.items()):
                 if key != "-":  # one row for the whole table
                     rows.update((f"{key}-{number}", copy.copy(row)) for number in range(1, item_count))
-    run.whole.clear()
-    run.parts.clear()
+    return {hosted.name: hosted.tables.rows for hosted in run.hosted}
 
 
 def play(run: Run, given: Sequence[Sequence[OutgoingRecord]]) -> None:
@@ -323,16 +334,15 @@ def main() -> int:
     codec = make_codec()
     made = make_input(codec, given.orders, is_fix=given.fix)
     reference = _reference(codec)
+    opened = open_rows(codec, reference, given.open_items) if given.open_items else {}
     tune_garbage_collector()
     runs: dict[bool, list[Run]] = {True: [], False: []}
     for _ in range(given.repetitions):
         for is_clocked, alike in runs.items():
             run = Run(codec, reference, is_clocked=is_clocked)
-            if given.open_items:
-                _open_items(run, codec, given.open_items)
+            run.start_from(opened)
             play(run, made)
-            for hosted in run.hosted:
-                hosted.tables = Tables(())  # a million rows of each repetition need not stay
+            run.start_from({})  # a million rows of each repetition need not stay
             alike.append(run)
     digests = [{kind: digest.hexdigest() for kind, digest in run.digests.items()} for run in runs[True] + runs[False]]
     assert all(found == digests[0] for found in digests), "two repetitions gave different outputs"
