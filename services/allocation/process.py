@@ -57,6 +57,7 @@ class AllocationStage:
         # and tries everything once; only tries that changed nothing are noted, so an aborted transaction loses none.
         self._reference: ReferenceData | None = None
         self._version = -1
+        self._changes_seen = 0
         self._tried: set[str] = set()
 
     def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
@@ -83,13 +84,13 @@ class AllocationStage:
         """Try each waiting row once per change of reference data. Ids of blocks and allocations never agree."""
         if state.reference is not self._reference or state.reference.version != self._version:
             self._reference, self._version = state.reference, state.reference.version
+            self._changes_seen += 1
             self._tried.clear()
-        # Lists: rows change while we walk.
-        blocks = [block_id for block_id, _ in state.scan(WaitingBlock) if block_id not in self._tried]
-        shares = [allocation_id for allocation_id, _ in state.scan(WaitingShare) if allocation_id not in self._tried]
+        blocks, _ = state.due(WaitingBlock, self._due_at_change, self._changes_seen)
+        shares, _ = state.due(WaitingShare, self._due_at_change, self._changes_seen)
         for key, try_again in [
-            *((key, desk.retry_block) for key in blocks),
-            *((key, desk.retry_share) for key in shares),
+            *((key, desk.retry_block) for key, _ in blocks),
+            *((key, desk.retry_share) for key, _ in shares),
         ]:
             if len(desk.outcomes) >= OUTCOMES_PER_CALL_MAX:
                 return
@@ -97,6 +98,10 @@ class AllocationStage:
             try_again(key)
             if len(desk.outcomes) == outcomes_before:
                 self._tried.add(key)
+
+    def _due_at_change(self, key: str, _: Record, __: State) -> int:
+        """The change of reference data, as we count them, that a row is to be tried at: this one, or the next."""
+        return self._changes_seen + (key in self._tried)
 
 
 class _Desk:
@@ -378,17 +383,21 @@ class _Desk:
         earliest = self._state.get(NextDeadline, SINGLETON)
         if earliest is None or self._now_us < earliest.due_at_us:
             return
+        due, next_due_at_us = self._state.due(OpenBlock, self._due_at_us, self._now_us)
         self._state.delete(NextDeadline, SINGLETON)
-        for block_id, row in list(self._state.scan(OpenBlock)):
-            if row.overdue:
-                continue
+        if next_due_at_us is not None:
+            self._note_deadline(next_due_at_us)
+        for block_id, row in due:
             block = self._remembered(block_id)
-            due_at_us = block.last_event_us + self._unallocated_after_us
-            if due_at_us > self._now_us or len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
-                self._note_deadline(due_at_us)
+            if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
+                self._note_deadline(block.last_event_us + self._unallocated_after_us)
                 continue
             self._open(rules.overdue(block), subject=block_id, order_id=block.order_id)
             self._state.put(block_id, replace(row, overdue=True))
+
+    def _due_at_us(self, block_id: str, row: OpenBlock, _: State) -> int | None:
+        """When the desk is told; the last event of the block decides, and each event moves it back."""
+        return None if row.overdue else self._remembered(block_id).last_event_us + self._unallocated_after_us
 
     # --- exceptions --------------------------------------------------------------------------------------------------
 

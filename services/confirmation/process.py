@@ -225,11 +225,12 @@ class _Desk:
         earliest = self._state.get(NextDeadline, SINGLETON)
         if earliest is None or self._now_us < earliest.due_at_us:
             return
+        due, next_due_at_us = self._state.due(Deadline, _due_at_us, self._now_us)
         self._state.delete(NextDeadline, SINGLETON)
-        for key, deadline in list(self._state.scan(Deadline)):
-            if deadline.overdue:
-                continue
-            if deadline.due_at_us > self._now_us or len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
+        if next_due_at_us is not None:
+            self._note_deadline(next_due_at_us)
+        for key, deadline in due:
+            if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
                 self._note_deadline(deadline.due_at_us)
                 continue
             self._state.put(key, replace(deadline, overdue=True))
@@ -296,6 +297,10 @@ class _Desk:
             raised_at_us=self._now_us,
         )
         self.outcomes.append(Publish(topic=EXCEPTIONS_TOPIC, key=key, event=event))
+
+
+def _due_at_us(_: str, deadline: Deadline, __: State) -> int | None:
+    return None if deadline.overdue else deadline.due_at_us
 
 
 def _subject_of(confirmation: ReceivedConfirmation) -> str:

@@ -39,6 +39,7 @@ class EnrichmentStage:
         # partitions, and a partition that leaves and comes back finds nothing wrong in it.
         self._reference: ReferenceData | None = None
         self._version = -1
+        self._changes_seen = 0
         self._tried: set[tuple[str, int]] = set()
 
     def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
@@ -59,12 +60,7 @@ class EnrichmentStage:
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
         """Try waiting trades again, each once per change of reference data; what goes on closes its exception."""
         self._forget_tries_of_other_data(state.reference)
-        # All waiting rows are looked at, only untried ones are computed. The list: rows change while we walk.
-        untried = [
-            (trade_id, waiting)
-            for trade_id, waiting in state.scan(WaitingTrade)
-            if (trade_id, waiting.trades[0].version) not in self._tried
-        ]
+        untried, _ = state.due(WaitingTrade, self._due_at_change, self._changes_seen)
         outcomes: list[Outcome] = []
         for trade_id, waiting in untried:
             if len(outcomes) >= OUTCOMES_PER_CALL_MAX:
@@ -75,7 +71,12 @@ class EnrichmentStage:
     def _forget_tries_of_other_data(self, reference: ReferenceData) -> None:
         if reference is not self._reference or reference.version != self._version:
             self._reference, self._version = reference, reference.version
+            self._changes_seen += 1
             self._tried.clear()
+
+    def _due_at_change(self, trade_id: str, waiting: WaitingTrade, _: State) -> int:
+        """The change of reference data, as we count them, that a row is to be tried at: this one, or the next."""
+        return self._changes_seen + ((trade_id, waiting.trades[0].version) in self._tried)
 
     def _try_again(self, trade_id: str, waiting: WaitingTrade, state: State, now_us: int) -> list[Outcome]:
         first = waiting.trades[0]
