@@ -133,10 +133,14 @@ def divide_amount(
     if not is_in_units(total, digits=digits):
         raise ValueError(f"total was {total}, finer than {digits} decimals")
 
+    through = add(given_quantity, *quantities)
+    if not given_quantity and through == whole_quantity:  # most blocks: nothing to telescope, half of the division
+        return apportion(total, quantities, digits=digits)
+
     def due(quantity: Decimal) -> Decimal:
         return round_quotient(multiply(total, quantity), whole_quantity, digits=digits)
 
-    amount = add(due(add(given_quantity, *quantities)), -due(given_quantity))
+    amount = add(due(through), -due(given_quantity))
     return apportion(amount, quantities, digits=digits)
 
 
