@@ -131,7 +131,9 @@ class _Desk:
 
     def _evaluate(self, match_key: str, group: MatchGroup) -> None:
         """Match whatever can be matched now, and bring the mismatches that are shown in step with what is left."""
-        result = rules.evaluate(self._ours(group), self._theirs(group))
+        result = rules.NOTHING
+        if group.allocations and group.confirmations:  # half of all arrivals wait for the other side: nothing to read
+            result = rules.evaluate(self._ours(group), self._theirs(group))
         for pair in result.matches:
             self._confirm(pair)
         matched = {key for pair in result.matches for key in (pair.ours.key, pair.theirs.key)}

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 
 from services.domain.event import AllocatedTrade, ConfirmedTrade, ReceivedConfirmation
 from services.domain.money import EXACT
@@ -19,6 +20,8 @@ _ZERO = Decimal(0)
 
 _CONTENT = tuple(name for name in ReceivedConfirmation.__struct_fields__ if name != "received_at_us")
 """Fields that a confirmation keeps when it is sent again."""
+
+_read_content = attrgetter(*_CONTENT)
 
 
 class Tolerances(Record, kw_only=True):
@@ -82,6 +85,10 @@ class Evaluation(Record, kw_only=True):
     mismatches: tuple[Pair, ...]
 
 
+NOTHING = Evaluation(matches=(), mismatches=())
+"""What a group of one side amounts to."""
+
+
 def text(value: object) -> str:
     """Write a value for people: decimals without exponent and without trailing zeros."""
     return format(value.normalize(EXACT), "f") if isinstance(value, Decimal) else str(value)
@@ -94,7 +101,8 @@ def confirmation_key(confirmation: ReceivedConfirmation) -> str:
 
 def fingerprint(confirmation: ReceivedConfirmation) -> str:
     """Digest of what a confirmation says; equal for equal values, however they are written."""
-    content = "\x1f".join(f"{name}={text(getattr(confirmation, name))}" for name in _CONTENT)
+    values = zip(_CONTENT, _read_content(confirmation), strict=True)
+    content = "\x1f".join([f"{name}={text(value)}" for name, value in values])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -164,6 +172,8 @@ _Rank = tuple[int, Decimal, Decimal, str, str]
 
 def evaluate(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> Evaluation:
     """Pair what is open under one match_key. Depends on what is there, not on the order in which it came."""
+    if not ours or not theirs:
+        return NOTHING
     matches = _match(ours, theirs)
     ours, theirs = _without(matches, ours, theirs)
     return Evaluation(matches=tuple(matches), mismatches=_mismatch(ours, theirs))
