@@ -10,7 +10,7 @@ from typing import final
 from services.allocation.state import Block, Fill, FillStatus, Report, Terms, Totals
 from services.domain.code import AllocationPolicy, ExecutionType, SecurityIdSource
 from services.domain.event import AllocationInstruction, Charge, EnrichedTrade
-from services.domain.money import EXACT, add, multiply
+from services.domain.money import EXACT, add
 from services.domain.reason import Reason
 from services.domain.record import Record, replace
 from services.domain.reference import Instrument, ReferenceData
@@ -131,10 +131,10 @@ def recounted(block: Block, fills: Iterable[Fill]) -> Block:
 
 def _with_economics(totals: Totals, fill: Fill) -> Totals:
     return Totals(
-        quantity=add(totals.quantity, fill.quantity),
-        value=add(totals.value, multiply(fill.quantity, fill.price)),
-        gross_amount=add(totals.gross_amount, fill.gross_amount),
-        accrued_interest=add(totals.accrued_interest, fill.accrued_interest),
+        quantity=EXACT.add(totals.quantity, fill.quantity),
+        value=EXACT.add(totals.value, EXACT.multiply(fill.quantity, fill.price)),
+        gross_amount=EXACT.add(totals.gross_amount, fill.gross_amount),
+        accrued_interest=EXACT.add(totals.accrued_interest, fill.accrued_interest),
         charges=_merged(totals.charges, fill.charges),
     )
 
