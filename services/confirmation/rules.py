@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
-from operator import attrgetter
 
 from services.domain.event import AllocatedTrade, ConfirmedTrade, ReceivedConfirmation
 from services.domain.money import EXACT
@@ -20,8 +19,6 @@ _ZERO = Decimal(0)
 
 _CONTENT = tuple(name for name in ReceivedConfirmation.__struct_fields__ if name != "received_at_us")
 """Fields that a confirmation keeps when it is sent again."""
-
-_read_content = attrgetter(*_CONTENT)
 
 
 class Tolerances(Record, kw_only=True):
@@ -101,8 +98,7 @@ def confirmation_key(confirmation: ReceivedConfirmation) -> str:
 
 def fingerprint(confirmation: ReceivedConfirmation) -> str:
     """Digest of what a confirmation says; equal for equal values, however they are written."""
-    values = zip(_CONTENT, _read_content(confirmation), strict=True)
-    content = "\x1f".join([f"{name}={text(value)}" for name, value in values])
+    content = "\x1f".join(f"{name}={text(getattr(confirmation, name))}" for name in _CONTENT)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
