@@ -143,6 +143,14 @@ def hosted_services(settings: Settings, names: Iterable[str] = SERVICE_NAMES) ->
     ]
 
 
+def handed_over(names: Iterable[str]) -> list[str]:
+    """Topics that one of the named services writes and another of them reads."""
+    wanted = set(names)
+    hosted = [service for service in SERVICES if service.name in wanted]
+    written = {topic for service in hosted for topic in service.writes}
+    return [topic for service in hosted for topic in service.reads if topic in written]
+
+
 def make_worker(
     settings: Settings,
     log: Log,
@@ -152,10 +160,11 @@ def make_worker(
     web_enabled: bool = True,
 ) -> App:
     """Wire a worker: the Faust app with one agent per service, on the given log."""
+    names = tuple(services)
     engine = Engine(
         log=log,
-        codec=codec or make_codec(),
-        services=hosted_services(settings, services),
+        codec=(codec or make_codec()).handing_over(handed_over(names)),
+        services=hosted_services(settings, names),
         reference_topics=REFERENCE_TOPICS,
         metrics=Metrics(version=version("posttrade")),
         transactional_id=f"posttrade.worker.{settings.worker_slot}",

@@ -42,7 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_port: int = 6066
     """POSTTRADE_WEB_PORT: port of the same; the slot is added to it."""
     data_dir: str = ".local/worker"
-    """POSTTRADE_DATA_DIR: scratch folder of the worker."""
+    """POSTTRADE_DATA_DIR: folder of the worker for snapshots and crash marks, kept over restarts and its own. Without
+    it a start takes longer, and a record that kills the process is never recognised: the worker ends on it for ever."""
     unallocated_after_seconds: int = 900
     """POSTTRADE_UNALLOCATED_AFTER_SECONDS: age at which an unfinished block becomes an exception."""
     unconfirmed_after_seconds: int = 900

@@ -85,6 +85,13 @@ class State(Protocol):
         """
         ...
 
+    def is_held(self, key: str) -> bool:
+        """Whether an input record with this key failed and waits for a repair. Costs a look at one row.
+
+        The key is that of the input record, in whose terms a stage must be able to name every row that waits.
+        """
+        ...
+
 
 DueAt = Callable[[str, T, State], int | None]
 """When the row under a key is due; None: never. It may read other tables. For a row that is not written the answer may
@@ -115,6 +122,8 @@ class Stage(Protocol):
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
         """Do what is due without a new event: deadlines, and work that waited for reference data.
 
-        Called about once a second for every partition the worker owns, so it must be cheap when nothing is due.
+        What belongs to a held key (`State.is_held`) is left out, and done once the key is free: it would overtake the
+        record that waits, which may take it back. Called about once a second for every partition the worker owns, so
+        it must be cheap when nothing is due.
         """
         ...

@@ -26,6 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "alone: its promise is about time, so nothing else runs beside it; implies server"
     )
+    config.addinivalue_line(
+        "markers", "long: minutes, most of them waiting; runs beside the tests without a server; implies server"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,5 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         asks_late = any(isinstance(value, str) and value in _SERVER_PARAMETERS for value in parameters)
-        if asks_late or _SERVER_FIXTURES.intersection(item.fixturenames) or item.get_closest_marker("alone"):
+        if asks_late or _SERVER_FIXTURES.intersection(item.fixturenames) or _is_marked(item, "alone", "long"):
             item.add_marker("server")
+
+
+def _is_marked(item: pytest.Item, *names: str) -> bool:
+    return any(item.get_closest_marker(name) is not None for name in names)

@@ -19,6 +19,8 @@ class MemoryState:
         """Start empty, with the given reference data."""
         self._reference = reference or ReferenceData()
         self.tables: dict[type[Record], dict[str, Record]] = {}
+        self.held: set[str] = set()
+        """Keys that are said to wait for a repair."""
 
     @property
     def reference(self) -> ReferenceData:
@@ -46,3 +48,7 @@ class MemoryState:
         rows = self.tables.get(kind, {})
         for key in sorted(rows):
             yield key, rows[key]  # type: ignore[misc]  # a table holds rows of its kind only
+
+    def is_held(self, key: str) -> bool:
+        """Whether the test says so."""
+        return key in self.held

@@ -5,56 +5,46 @@ significant first, then the body. No registry is asked: every schema ever writte
 version writes, all versions are read. A field that the writer did not have takes the struct's default, a field that the
 struct no longer has is dropped.
 
-fastavro sees a plainer schema with the same bytes: decimals as bytes, dates, enums and booleans as integers. What these
-mean is decided here, exactly: no decimal is rounded, no enum position counted from the end of the list, no number cut
-off. One number has one form after decoding: an integer has no decimals and no exponent, any other no trailing zeros.
+There are two ways, and the second is the measure of the first:
+- the fast one (`avro_writer`, `avro_reader`): a function of its own for each schema, made at start. It takes what is
+  written every day and lets go of everything else, without a word why;
+- the careful one (`avro_careful`), through fastavro: it takes what the fast one let go, or refuses it with a sentence
+  that names the field. So what is refused, and how, is decided there alone.
+
+No decimal is rounded, no enum position counted from the end of the list, no number cut off. One number has one form
+after decoding: an integer has no decimals and no exponent, any other no trailing zeros.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable
-from datetime import date, datetime
+from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-import fastavro
 import msgspec
-import msgspec.inspect as types
 
-from services.adapters.avro_schema import (
-    DIRECTORY,
-    EPOCH_ORDINAL,
-    SchemaVersion,
-    decimal_bytes,
-    fingerprint,
-    named_types,
-    optional_part,
-    read_versions,
-    schema_of,
-    snake_name,
-    unwrapped,
-    without_documentation,
-)
-from services.domain.errors import DecodeError, EncodeError, NotAMessageError, SchemaUnknownError
-from services.domain.money import EXACT
+from services.adapters.avro_careful import HEADER_BYTES, MARKER, MISFITS, CarefulVersion
+from services.adapters.avro_normal import Normal, make_normal
+from services.adapters.avro_plan import plan_of
+from services.adapters.avro_reader import Read, make_reader
+from services.adapters.avro_schema import DIRECTORY, read_versions, schema_of, snake_name, without_documentation
+from services.adapters.avro_tables import Tables
+from services.adapters.avro_writer import Write, make_writer
+from services.domain.errors import EncodeError, NotAMessageError, SchemaUnknownError
 from services.domain.record import Record
 from services.topics import WIRE_RECORDS
 
 T = TypeVar("T", bound=Record)
-Convert = Callable[[Any], Any]
-
-MARKER = b"\xc3\x01"
-_HEADER_BYTES = 10
-_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
-_UNREADABLE = (EOFError, IndexError, KeyError, TypeError, ValueError, ArithmeticError)
-"""What fastavro and the conversions raise for bytes or values that do not fit; anything else is our own bug."""
 
 
 class AvroCodec:
-    """Reads and writes every record of `services.topics.WIRE_RECORDS`. Has no state but its tables."""
+    """Reads and writes every record of `services.topics.WIRE_RECORDS`. Has no state but its tables.
+
+    What is remembered of recent values (decimals, dates, settlement chains) changes no result, and is bounded.
+    """
 
     def __init__(self, directory: Path = DIRECTORY, record_types: Iterable[type[Record]] = WIRE_RECORDS) -> None:
         """Read the schemas. Raises ValueError when a file is missing or does not fit its struct.
@@ -62,50 +52,77 @@ class AvroCodec:
         Better no start than bytes that nobody can read back.
         """
         versions = read_versions(directory)
-        self._writers: dict[type[Record], _Version] = {}
-        self._readers: dict[bytes, _Version] = {}
+        tables = Tables()
+        self._writers: dict[type[Record], CarefulVersion] = {}
+        self._readers: dict[bytes, CarefulVersion] = {}
+        self._fast_writers: dict[type[Record], Write] = {}
+        self._fast_readers: dict[tuple[bytes, type[Record]], Read] = {}
+        self._normals: dict[type[Record], Normal] = {}
         for record_type in record_types:
             for version in versions.get(snake_name(record_type), ()):
-                self._add(_Version(version, record_type))
+                self._add(CarefulVersion(version, record_type))
             self._check_newest(record_type)
+            self._make_fast(record_type, tables)
 
     def encode(self, event: Record) -> bytes:
         """Write an event with its newest schema; equal events give equal bytes.
 
         Raises EncodeError, naming the field, when a value does not fit its type exactly.
         """
+        write = self._fast_writers.get(type(event))
+        if write is not None:
+            try:
+                return write(event)
+            except MISFITS:
+                pass  # the careful way says what is wrong with it, if anything is
         writer = self._writers.get(type(event))
         if writer is None:
             raise EncodeError(f"{type(event).__name__} was not a record with a schema")
-        output = io.BytesIO()
-        output.write(writer.header)
-        try:
-            fastavro.schemaless_writer(output, writer.body_schema, writer.form.to_row(event))
-        except _MisfitError as misfit:
-            raise EncodeError(f"{type(event).__name__}.{misfit}") from None
-        except _UNREADABLE:
-            writer.blame(event)
-        return output.getvalue()
+        return writer.write(event)
 
     def decode(self, data: bytes | None, record_type: type[T]) -> T:
         """Read a value as a record of that type, whichever version wrote it.
 
         Raises DecodeError (SchemaUnknownError for an unknown fingerprint) with one sentence that holds no payload.
         """
+        if data:
+            read = self._fast_readers.get((data[:HEADER_BYTES], record_type))
+            if read is not None:
+                try:
+                    return cast(T, read(data))
+                except MISFITS:
+                    pass  # as in encode
+        return self._decode_carefully(data, record_type)
+
+    def as_read(self, event: T) -> T | None:
+        """What `decode(encode(event))` would give, for an event that `encode` has taken; None when that is not known.
+
+        It is not known of records that hold a table, whose content may change, and of values that only pass for a text
+        or a date.
+        """
+        normal = self._normals.get(type(event))
+        if normal is None:
+            return None
+        try:
+            return cast(T, normal(event))
+        except MISFITS:
+            return None
+
+    def _decode_carefully(self, data: bytes | None, record_type: type[T]) -> T:
         if not data:
             raise NotAMessageError("value was empty")
         if data[:2] != MARKER:
             raise NotAMessageError("value did not begin with the Avro marker C3 01")
-        if len(data) < _HEADER_BYTES:
+        if len(data) < HEADER_BYTES:
             raise NotAMessageError("value ended within the schema fingerprint")
-        reader = self._readers.get(data[2:_HEADER_BYTES])
+        reader = self._readers.get(data[2:HEADER_BYTES])
         if reader is None:
-            raise SchemaUnknownError(f"schema fingerprint was {data[2:_HEADER_BYTES].hex()}, which is not known here")
+            raise SchemaUnknownError(f"schema fingerprint was {data[2:HEADER_BYTES].hex()}, which is not known here")
         if reader.form.record_type is not record_type:
             raise NotAMessageError(f"record was {reader.form.record_type.__name__}, not {record_type.__name__}")
         return cast(T, reader.read(data))
 
-    def _add(self, version: _Version) -> None:
+    def _add(self, version: CarefulVersion) -> None:
         same = self._readers.get(version.fingerprint)
         if same is not None and not same.means_the_same_as(version):
             raise ValueError(
@@ -120,6 +137,21 @@ class AvroCodec:
             raise ValueError(f"{record_type.__name__} was without a schema file")
         if without_documentation(newest.file.schema) != without_documentation(schema_of(record_type)):
             raise ValueError(f"{newest.file.file_name} did not fit {record_type.__name__}: run make schemas")
+
+    def _make_fast(self, record_type: type[Record], tables: Tables) -> None:
+        newest = self._writers[record_type]
+        for version in self._readers.values():
+            if version.form.record_type is not record_type:
+                continue
+            plan = plan_of(version.file.schema, record_type)
+            if plan is None:
+                continue  # a field the struct no longer has, for example: read carefully, which is always right
+            self._fast_readers[version.header, record_type] = make_reader(plan, tables)
+            if version is newest:
+                self._fast_writers[record_type] = make_writer(plan, newest.header, tables)
+                normal = make_normal(plan, tables)
+                if normal is not None:
+                    self._normals[record_type] = normal
 
 
 def to_json(event: Record) -> dict[str, Any]:
@@ -142,319 +174,3 @@ def _plain(value: Any) -> Any:
         case dict():
             return {key: _plain(item) for key, item in value.items()}
     return value
-
-
-class _MisfitError(ValueError):
-    """A value does not fit its field. Says which field and why, never the value."""
-
-    def inside(self, field: str) -> _MisfitError:
-        problem = str(self)
-        return _MisfitError(f"{field}{problem}" if problem.startswith(".") else f"{field} {problem}")
-
-
-class _Version:
-    """One schema file, ready to read and, if it is the newest, to write."""
-
-    def __init__(self, file: SchemaVersion, record_type: type[Record]) -> None:
-        self.file = file
-        self.fingerprint = fingerprint(file.schema)
-        self.header = MARKER + self.fingerprint
-        names = dict(named_types(file.schema))
-        try:
-            self.form = _Form(file.schema, record_type, names)
-        except ValueError as error:
-            raise ValueError(f"{file.file_name} cannot be read as {record_type.__name__}: {error}") from None
-        self.body_schema = fastavro.parse_schema(_body_schema(file.schema, names))
-
-    def means_the_same_as(self, other: _Version) -> bool:
-        return bool(without_documentation(self.file.schema) == without_documentation(other.file.schema))
-
-    def read(self, data: bytes) -> Record:
-        body = io.BytesIO(data)
-        body.seek(_HEADER_BYTES)
-        try:
-            row = fastavro.schemaless_reader(body, self.body_schema, None)
-            event = self.form.from_row(cast(dict[str, Any], row))
-        except _MisfitError as misfit:
-            raise DecodeError(f"{self.form.record_type.__name__}.{misfit}") from None
-        except _UNREADABLE as error:
-            problem = "ended too early" if isinstance(error, EOFError) else "was malformed"
-            raise NotAMessageError(f"body {problem} for {self.file.file_name}") from None
-        if body.tell() != len(data):
-            raise NotAMessageError(f"body went on after the last field of {self.file.file_name}")
-        return event
-
-    def blame(self, event: Record) -> NoReturn:
-        """Find the field that cannot be written: texts are checked only here, because fastavro checks them anyway."""
-        try:
-            self.form.check_texts(event)
-        except _MisfitError as misfit:
-            raise EncodeError(f"{type(event).__name__}.{misfit}") from None
-        raise EncodeError(f"{type(event).__name__} did not fit {self.file.file_name}")
-
-
-class _Pair(NamedTuple):
-    """How the value of one field is turned for fastavro and back; None: it is passed on as it is."""
-
-    encode: Convert | None
-    decode: Convert | None
-    check_texts: Convert
-
-
-class _Form:
-    """The conversions of one record type under one schema version."""
-
-    def __init__(self, schema: dict[str, Any], record_type: type[Record], names: dict[str, Any]) -> None:
-        self.record_type = record_type
-        info = types.type_info(record_type)
-        assert isinstance(info, types.StructType)
-        of_struct = {field.name: field for field in info.fields}
-        of_schema = {field["name"]: field["type"] for field in schema["fields"]}
-        missing = [name for name, field in of_struct.items() if field.required and name not in of_schema]
-        if missing:
-            raise ValueError(f"fields without a default were missing: {', '.join(missing)}")
-        self._dropped = [name for name in of_schema if name not in of_struct]
-        pairs = {
-            name: _pair(of_schema[name], field.type, names) for name, field in of_struct.items() if name in of_schema
-        }
-        self._encoders = [(name, pair.encode) for name, pair in pairs.items() if pair.encode is not None]
-        self._decoders = [(name, pair.decode) for name, pair in pairs.items() if pair.decode is not None]
-        self._checks = [(name, pair.check_texts) for name, pair in pairs.items()]
-
-    def to_row(self, event: Any) -> dict[str, Any]:
-        if type(event) is not self.record_type:
-            raise _MisfitError(f"was not of type {self.record_type.__name__}")
-        row = msgspec.structs.asdict(event)
-        for name, encode in self._encoders:
-            try:
-                row[name] = encode(row[name])
-            except _MisfitError as misfit:
-                raise misfit.inside(name) from None
-        return row
-
-    def from_row(self, row: dict[str, Any]) -> Record:
-        for name in self._dropped:
-            del row[name]
-        for name, decode in self._decoders:
-            try:
-                row[name] = decode(row[name])
-            except _MisfitError as misfit:
-                raise misfit.inside(name) from None
-        return self.record_type(**row)
-
-    def check_texts(self, event: Record) -> None:
-        for name, check in self._checks:
-            try:
-                check(getattr(event, name))
-            except _MisfitError as misfit:
-                raise misfit.inside(name) from None
-
-
-def _pair(node: Any, annotated: types.Type, names: dict[str, Any]) -> _Pair:
-    """Conversions for one type. Raises ValueError when schema and struct do not speak of the same kind of value."""
-    info, _ = unwrapped(annotated)
-    node = names.get(node, node) if isinstance(node, str) else node
-    kind, logical = (node["type"], node.get("logicalType")) if isinstance(node, dict) else (node, None)
-    match info:
-        case types.UnionType() if isinstance(node, list):
-            return _optional(_pair(node[1], optional_part(info), names))
-        case types.StrType() if kind == "string":
-            return _Pair(None, None, _check_text)
-        case types.IntType() if kind == "long":
-            return _Pair(_encode_long, None, _no_text)
-        case types.BoolType() if kind == "boolean":
-            return _Pair(_encode_boolean, _decode_boolean, _no_text)
-        case types.DateType() if logical == "date":
-            return _Pair(_encode_date, _decode_date, _no_text)
-        case types.DecimalType() if logical == "decimal":
-            return _decimal(precision=node["precision"], scale=node["scale"])
-        case types.EnumType() if kind == "enum":
-            return _enum(node["symbols"], info.cls)
-        case types.StructType() if kind == "record":
-            form = _Form(node, cast(type[Record], info.cls), names)
-            return _inside(_Pair(form.to_row, form.from_row, form.check_texts))
-        case types.VarTupleType() if kind == "array":
-            return _array(_pair(node["items"], info.item_type, names))
-        case types.DictType() if kind == "map" and node["values"] == "string":
-            return _Pair(_encode_texts, None, _check_texts)
-    raise ValueError(f"{type(info).__name__} was {logical or kind} in the schema")
-
-
-def _body_schema(node: Any, names: dict[str, Any]) -> Any:
-    """The schema fastavro works with: the same bytes, read and written as bytes, integers and texts.
-
-    An enum is written as its position, an int; a boolean as one byte 0 or 1, which read as an int are 0 and -1. As
-    enum and boolean fastavro would take a negative position and any byte.
-    """
-    if isinstance(node, list):
-        return [_body_schema(branch, names) for branch in node]
-    if isinstance(node, str):
-        if node == "boolean" or (node in names and names[node]["type"] == "enum"):
-            return "int"
-        return node
-    match node["type"]:
-        case "record":
-            fields = [{"name": field["name"], "type": _body_schema(field["type"], names)} for field in node["fields"]]
-            return {"type": "record", "name": node["name"], "fields": fields}
-        case "array":
-            return {"type": "array", "items": _body_schema(node["items"], names)}
-        case "map":
-            return {"type": "map", "values": _body_schema(node["values"], names)}
-        case "enum":
-            return "int"
-    return node["type"]
-
-
-# --- one pair of conversions for each type ---------------------------------------------------------------------------
-
-
-def _optional(some: _Pair) -> _Pair:
-    def optional(convert: Convert | None) -> Convert | None:
-        return None if convert is None else lambda value: None if value is None else convert(value)
-
-    return _Pair(
-        optional(some.encode), optional(some.decode), lambda value: None if value is None else some.check_texts(value)
-    )
-
-
-def _array(item: _Pair) -> _Pair:
-    encode_item, decode_item = item.encode, item.decode
-
-    def encode(values: Any) -> list[Any]:
-        if type(values) is not tuple:
-            raise _MisfitError("was not a tuple")
-        return list(values) if encode_item is None else [encode_item(value) for value in values]
-
-    def decode(values: list[Any]) -> tuple[Any, ...]:
-        return tuple(values) if decode_item is None else tuple([decode_item(value) for value in values])
-
-    def check_texts(values: Any) -> None:
-        for value in values:
-            item.check_texts(value)
-
-    return _Pair(encode, decode, check_texts)
-
-
-def _inside(record: _Pair) -> _Pair:
-    """Let what a nested record says about its field be a path: `charges.amount` instead of `charges amount`."""
-
-    def with_path(convert: Convert | None) -> Convert:
-        assert convert is not None
-
-        def nested(value: Any) -> Any:
-            try:
-                return convert(value)
-            except _MisfitError as misfit:
-                problem = str(misfit)
-                raise misfit if problem.startswith("was ") else _MisfitError(f".{problem}") from None
-
-        return nested
-
-    return _Pair(with_path(record.encode), with_path(record.decode), with_path(record.check_texts))
-
-
-def _decimal(*, precision: int, scale: int) -> _Pair:
-    unit, limit = 10**scale, 10**precision
-    bytes_max = len(decimal_bytes(-limit))
-
-    def encode(value: Any) -> bytes:
-        if type(value) is not Decimal or not value.is_finite():
-            raise _MisfitError("was not a finite decimal")
-        if not value:
-            return b"\x00"
-        if value.adjusted() + scale >= precision:
-            raise _MisfitError(f"was larger than {precision - scale} digits before the point")
-        try:
-            # Inexact is trapped in EXACT, so a digit behind the scale raises; it is never rounded away.
-            unscaled = int(EXACT.to_integral_exact(EXACT.scaleb(value, scale)))
-        except ArithmeticError:
-            raise _MisfitError(f"was finer than {scale} decimals") from None
-        return decimal_bytes(unscaled)
-
-    def decode(digits: bytes) -> Decimal:
-        if not 0 < len(digits) <= bytes_max:
-            raise _MisfitError(f"was not a decimal of at most {precision} digits")
-        unscaled = int.from_bytes(digits, "big", signed=True)
-        if not -limit < unscaled < limit:
-            raise _MisfitError(f"was not a decimal of at most {precision} digits")
-        whole, rest = divmod(unscaled, unit)
-        if not rest:
-            return Decimal(whole)
-        return EXACT.normalize(EXACT.scaleb(unscaled, -scale))
-
-    return _Pair(encode, decode, _no_text)
-
-
-def _enum(symbols: list[str], enum_type: type[Enum]) -> _Pair:
-    members = {member.value: member for member in enum_type}
-    by_position = {position: members[symbol] for position, symbol in enumerate(symbols) if symbol in members}
-    positions = {member: position for position, member in by_position.items()}
-
-    def encode(value: Any) -> int:
-        if type(value) is not enum_type or value not in positions:
-            raise _MisfitError(f"was not a {enum_type.__name__}")
-        return positions[value]
-
-    def decode(position: int) -> Enum:
-        member = by_position.get(position)
-        if member is None:
-            raise _MisfitError(f"was a {enum_type.__name__} that is not known here")
-        return member
-
-    return _Pair(encode, decode, _no_text)
-
-
-def _encode_long(value: Any) -> int:
-    if type(value) is not int or not _LONG_MIN <= value <= _LONG_MAX:
-        raise _MisfitError("was not an integer of 64 bits")
-    return value
-
-
-def _encode_boolean(value: Any) -> int:
-    if type(value) is not bool:
-        raise _MisfitError("was not a boolean")
-    return -1 if value else 0
-
-
-def _decode_boolean(read: int) -> bool:
-    if read not in (0, -1):
-        raise _MisfitError("was not a boolean")
-    return read == -1
-
-
-def _encode_date(value: Any) -> int:
-    if not isinstance(value, date) or isinstance(value, datetime):
-        raise _MisfitError("was not a date")  # a datetime is a date to Python, and its time would be lost
-    return value.toordinal() - EPOCH_ORDINAL
-
-
-def _decode_date(days: int) -> date:
-    try:
-        return date.fromordinal(days + EPOCH_ORDINAL)
-    except (ValueError, OverflowError):
-        raise _MisfitError("was not a date of the years 1 to 9999") from None
-
-
-def _encode_texts(value: Any) -> dict[str, str]:
-    if type(value) is not dict or not all(type(key) is str for key in value):
-        raise _MisfitError("was not a table of texts")
-    return dict(sorted(value.items()))  # equal tables, equal bytes, in whatever order they were filled
-
-
-def _check_text(value: Any) -> None:
-    if not isinstance(value, str):
-        raise _MisfitError("was not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _MisfitError("was not valid Unicode") from None
-
-
-def _check_texts(value: dict[str, Any]) -> None:
-    for key, text in value.items():
-        _check_text(key)
-        _check_text(text)
-
-
-def _no_text(_: Any) -> None:
-    """Nothing to check: the conversion was strict."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import (
@@ -38,6 +39,7 @@ from services.engine.log import (
 
 SEND_SECONDS_MAX = 30.0
 _ATTEMPT_SECONDS = 5.0
+_GRACE_SECONDS = 1.0  # beyond the time an attempt was given
 _RETRY_SECONDS = 0.2
 _SEEK_RETRY_SECONDS = 0.01
 FETCH_QUEUE_KIB_MAX = 32_768  # per consumer: bounds what is fetched ahead
@@ -148,7 +150,7 @@ class KafkaLog:
         while True:
             futures = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_ATTEMPT_SECONDS)
             try:
-                found = {self._named(wire): future.result().offset for wire, future in futures.items()}
+                found = {self._named(wire): offset for wire, offset in _listed(futures).items()}
                 if min(found.values()) >= 0:  # else a partition without a leader answered with a placeholder
                     return found
                 raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
@@ -177,6 +179,15 @@ class KafkaLog:
 
     def _named(self, partition: KafkaTopicPartition) -> TopicPartition:
         return TopicPartition(partition.topic.removeprefix(self._prefix), partition.partition)
+
+
+def _listed(futures: Mapping[KafkaTopicPartition, Future[Any]]) -> dict[KafkaTopicPartition, int]:
+    """The offsets of an answer. Raises KafkaException, also for an answer that the client itself does not give up."""
+    deadline = time.monotonic() + _ATTEMPT_SECONDS + _GRACE_SECONDS
+    try:
+        return {wire: future.result(max(0.0, deadline - time.monotonic())).offset for wire, future in futures.items()}
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001  # see kafka_errors
 
 
 def _unlisted(error: KafkaException) -> LogError:

@@ -26,6 +26,7 @@ from services.engine.log import (
     GroupMetadata,
     OutgoingRecord,
     TopicPartition,
+    Unavailable,
 )
 
 BUFFER_RECORDS_MAX = 500_000  # of the producer; a round is far smaller
@@ -116,13 +117,24 @@ class KafkaTransactionalProducer:
             "metadata.recovery.strategy": "none",
         }
         try:
-            self._producer = Producer(settings, logger=self._watch)
-            self._producer.init_transactions(ANSWER_SECONDS_MAX)
+            self._producer = self._take_over(settings)
+        except BaseException:
+            self._caller.close()  # nobody else will: who is asked again makes a new one
+            raise
+
+    def _take_over(self, settings: dict[str, Any]) -> Producer:
+        identity, seconds = settings["transactional.id"], ANSWER_SECONDS_MAX
+        try:
+            producer: Producer = Producer(settings, logger=self._watch)
+            self._caller.call(producer.init_transactions, (seconds,), seconds + _GRACE_SECONDS)
         except KafkaException as error:
             if error.args[0].code() in FENCED_CODES:
                 raise Fenced(f"another worker takes over this slot: {error_text(error)}") from error
-            sentence = f"the identity {prefix + transactional_id} could not be taken over"
-            raise unanswered(error, sentence) from error
+            raise unanswered(error, f"the identity {identity} could not be taken over") from error
+        except TimeoutError:
+            sentence = f"the Kafka client did not take the identity {identity} over within {seconds:.0f} s"
+            raise Unavailable(sentence) from None
+        return producer
 
     @property
     def doubt(self) -> str | None:

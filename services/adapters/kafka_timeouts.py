@@ -8,7 +8,7 @@ SESSION_TIMEOUT_MS = 12_000
 TRANSACTION_TIMEOUT_MS = 10_000
 MESSAGE_TIMEOUT_MS = 9_000
 REQUEST_TIMEOUT_MS = 9_000
-MAX_POLL_INTERVAL_MS = 300_000
+MAX_POLL_INTERVAL_MS = 60_000
 _HEARTBEAT_MS_MAX = 3_000
 
 ANSWER_SECONDS_MAX = 8.0
@@ -29,7 +29,9 @@ class Timeouts:
     request_ms: int = REQUEST_TIMEOUT_MS
     """A request of the producer without an answer for so long is sent again."""
     max_poll_interval_ms: int = MAX_POLL_INTERVAL_MS
-    """A worker that does not poll for so long loses its partitions although it is alive."""
+    """A worker that does not poll for so long loses its partitions although it is alive. Restores and rounds are not on
+    the polling thread, so this may be short; it is also how long the group waits for a member that is gone when its
+    coordinator has lost its memory."""
 
     def __post_init__(self) -> None:
         """Check what belongs together."""

@@ -1,8 +1,8 @@
 """Topics as plain values for the auditor: a second reading of the formats that shares nothing with the services' codec.
 
 Avro values are read by fastavro alone, with the writer's schema that the single-object header names; FIX messages are
-split into their fields, and only what an auditor compares is taken; ISO 20022 messages stay text. What cannot be read
-is None: whether that is all right is for the auditor to say.
+split into their fields, and only what an auditor compares is taken; of ISO 20022 messages all elements are taken
+(`plain_xml`). What cannot be read is None: whether that is all right is for the auditor to say.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import fastavro
 
+from services.adapters.plain_xml import read_message
 from services.topics import TopicFormat, load_topics
 
 DIRECTORY = Path(__file__).parents[2] / "schemas" / "avro"
@@ -46,7 +47,7 @@ class PlainReader:
             elif topic.format is TopicFormat.FIX:
                 self._readers[name] = read_fix
             elif topic.format is TopicFormat.XML:
-                self._readers[name] = _read_text
+                self._readers[name] = read_message
 
     def __call__(self, topic: str, value: bytes | None) -> Plain | None:
         """Read one value: field names to text, integers, decimals, dates, lists and mappings; None if that fails."""
@@ -79,10 +80,6 @@ def _plainer(node: Any) -> Any:
             if not (key == "logicalType" and value == "timestamp-micros")
         }
     return [_plainer(item) for item in node] if isinstance(node, list) else node
-
-
-def _read_text(value: bytes) -> Plain:
-    return {"text": value.decode()}
 
 
 # --- FIX -------------------------------------------------------------------------------------------------------------

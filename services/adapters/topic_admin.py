@@ -233,3 +233,7 @@ def _result(answer: Future[Any], verb: str, *, accept: int | None = None) -> Any
         if accept is not None and error.args[0].code() == accept:
             return None
         raise LogError(f"a topic or group could not be {verb}: {error_text(error)}") from error
+    except TimeoutError:
+        raise LogError(
+            f"a topic or group could not be {verb}: no answer within {REQUEST_SECONDS_MAX:g} s; is the cluster well?"
+        ) from None

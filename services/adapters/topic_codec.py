@@ -1,11 +1,15 @@
-"""One codec for all topics: each value is read and written by its topic's format."""
+"""One codec for all topics: each value is read and written by its topic's format.
+
+Records that one service of a worker hands over to another need not be decoded again (`decode_memo`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from services.adapters import fix
 from services.adapters.avro_codec import AvroCodec
+from services.adapters.decode_memo import DecodeMemo, Shelf
 from services.domain.errors import DecodeError, EncodeError, NotAMessageError
 from services.domain.event import SettlementMessage
 from services.domain.record import Record
@@ -18,13 +22,29 @@ Encode = Callable[[Record], bytes]
 class FormatCodec:
     """The engine's `TopicCodec`, built from the topics' specifications."""
 
-    def __init__(self, topics: Mapping[str, TopicSpecification], avro: AvroCodec | None = None) -> None:
-        """Choose reader and writer of every topic once."""
+    def __init__(
+        self,
+        topics: Mapping[str, TopicSpecification],
+        avro: AvroCodec | None = None,
+        *,
+        handed_over: Collection[str] = (),
+    ) -> None:
+        """Choose reader and writer of every topic once. `handed_over`: see `handing_over`."""
         self.avro = avro or AvroCodec()
+        self._topics = topics
         self._decoders: dict[str, Decode] = {}
         self._encoders: dict[str, Encode] = {}
         for name, topic in topics.items():
             self._add(name, topic)
+        for name, shelf in DecodeMemo(handed_over).shelves.items():
+            self._remember(name, shelf)
+
+    def handing_over(self, topics: Collection[str]) -> FormatCodec:
+        """The same codec for a process that writes these Avro topics and reads them, too.
+
+        What is encoded for one of them is kept until it is decoded, within the bound of `decode_memo.MEMO_BYTES`.
+        """
+        return FormatCodec(self._topics, self.avro, handed_over=topics)
 
     def _add(self, name: str, topic: TopicSpecification) -> None:
         if topic.format is TopicFormat.AVRO:
@@ -60,6 +80,24 @@ class FormatCodec:
             return encode(event)
 
         return checked
+
+    def _remember(self, name: str, shelf: Shelf) -> None:
+        """Spare a topic the decoding of what was encoded here."""
+        decode, encode, as_read = self._decoders[name], self._encoders[name], self.avro.as_read
+
+        def encode_and_keep(event: Record) -> bytes:
+            value = encode(event)
+            shelf.keep(value, event)
+            return value
+
+        def find_or_decode(value: bytes | None) -> Record:
+            if value is None or shelf.is_empty:
+                return decode(value)
+            written = shelf.take(value)
+            read = None if written is None else as_read(written)
+            return decode(value) if read is None else read
+
+        self._decoders[name], self._encoders[name] = find_or_decode, encode_and_keep
 
     def decode(self, topic: str, value: bytes | None) -> Record:
         """Read a value; raises DecodeError."""

@@ -74,34 +74,45 @@ class AllocationStage:
         return desk.outcomes
 
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
-        """Release what waited for reference data, and show the blocks whose time is up."""
+        """Release what waited for reference data, and show the blocks whose time is up; not while an order is held."""
         desk = _Desk(state, now_us=now_us, unallocated_after_us=self._unallocated_after_us)
-        self._try_waiting(desk, state)
-        desk.show_overdue_blocks()
+        overdue = desk.overdue_blocks()  # asked first: once something is written, the answer costs a walk
+        is_tried = self._try_waiting(desk, state)
+        if overdue is not None:
+            desk.show_overdue_blocks(desk.overdue_blocks() if is_tried else overdue)
         return desk.outcomes
 
-    def _try_waiting(self, desk: _Desk, state: State) -> None:
-        """Try each waiting row once per change of reference data. Ids of blocks and allocations never agree."""
+    def _try_waiting(self, desk: _Desk, state: State) -> bool:
+        """Try each waiting row once per change of reference data; say whether there was any.
+
+        Ids of blocks and allocations never agree.
+        """
         if state.reference is not self._reference or state.reference.version != self._version:
             self._reference, self._version = state.reference, state.reference.version
             self._changes_seen += 1
             self._tried.clear()
         blocks, _ = state.due(WaitingBlock, self._due_at_change, self._changes_seen)
         shares, _ = state.due(WaitingShare, self._due_at_change, self._changes_seen)
-        for key, try_again in [
-            *((key, desk.retry_block) for key, _ in blocks),
-            *((key, desk.retry_share) for key, _ in shares),
-        ]:
+        is_held = desk.is_held  # what is held stays due, and is named at each call until it is free
+        tries = [
+            *((key, desk.retry_block) for key, _ in blocks if not is_held(key)),
+            *((key, desk.retry_share) for key, row in shares if not is_held(row.share.block_id)),
+        ]
+        for key, try_again in tries:
             if len(desk.outcomes) >= OUTCOMES_PER_CALL_MAX:
-                return
+                break
             outcomes_before = len(desk.outcomes)
             try_again(key)
             if len(desk.outcomes) == outcomes_before:
                 self._tried.add(key)
+        return bool(tries)
 
     def _due_at_change(self, key: str, _: Record, __: State) -> int:
         """The change of reference data, as we count them, that a row is to be tried at: this one, or the next."""
         return self._changes_seen + (key in self._tried)
+
+
+_Overdue = tuple[list[tuple[str, OpenBlock]], int | None]
 
 
 class _Desk:
@@ -112,6 +123,10 @@ class _Desk:
         self._state = state
         self._now_us = now_us
         self._unallocated_after_us = unallocated_after_us
+
+    def is_held(self, block_id: str) -> bool:
+        """Whether something of the block's order waits for a repair, which nothing may overtake."""
+        return self._state.is_held(self._remembered(block_id).order_id)
 
     # --- fills -------------------------------------------------------------------------------------------------------
 
@@ -371,33 +386,50 @@ class _Desk:
             return
         if row is None:
             self._state.put(block_id, OpenBlock())
-            self._note_deadline(block.last_event_us + self._unallocated_after_us)
+            self._note_deadline(self._deadline_of(block))
 
     def _note_deadline(self, due_at_us: int) -> None:
         earliest = self._state.get(NextDeadline, SINGLETON)
         if earliest is None or due_at_us < earliest.due_at_us:
             self._state.put(SINGLETON, NextDeadline(due_at_us=due_at_us))
 
-    def show_overdue_blocks(self) -> None:
-        """Open BLOCK_UNALLOCATED for each open block whose time is up. One look at one row when none can be."""
+    def overdue_blocks(self) -> _Overdue | None:
+        """The blocks whose time is up, and when that of the next one is. One look at one row when none can be.
+
+        None when there is nothing to do: all that is overdue is held, as was known before. It keeps its deadline, so it
+        is asked for at each call; nothing else that a call does changes it.
+        """
         earliest = self._state.get(NextDeadline, SINGLETON)
         if earliest is None or self._now_us < earliest.due_at_us:
-            return
+            return None
         due, next_due_at_us = self._state.due(OpenBlock, self._due_at_us, self._now_us)
+        first_due_at_us = min((self._deadline_of(self._remembered(block_id)) for block_id, _ in due), default=None)
+        if first_due_at_us == earliest.due_at_us and all(self.is_held(block_id) for block_id, _ in due):
+            return None
+        return due, next_due_at_us
+
+    def show_overdue_blocks(self, overdue: _Overdue | None) -> None:
+        """Open BLOCK_UNALLOCATED for each of them that is not held."""
+        if overdue is None:
+            return
+        due, next_due_at_us = overdue
         self._state.delete(NextDeadline, SINGLETON)
         if next_due_at_us is not None:
             self._note_deadline(next_due_at_us)
         for block_id, row in due:
             block = self._remembered(block_id)
-            if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
-                self._note_deadline(block.last_event_us + self._unallocated_after_us)
+            if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX or self._state.is_held(block.order_id):
+                self._note_deadline(self._deadline_of(block))
                 continue
             self._open(rules.overdue(block), subject=block_id, order_id=block.order_id)
             self._state.put(block_id, replace(row, overdue=True))
 
+    def _deadline_of(self, block: Block) -> int:
+        return block.last_event_us + self._unallocated_after_us
+
     def _due_at_us(self, block_id: str, row: OpenBlock, _: State) -> int | None:
         """When the desk is told; the last event of the block decides, and each event moves it back."""
-        return None if row.overdue else self._remembered(block_id).last_event_us + self._unallocated_after_us
+        return None if row.overdue else self._deadline_of(self._remembered(block_id))
 
     # --- exceptions --------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from services.commands.send_files import EventFile, read_events
 from services.commands.shown import json_line, json_record, text_or_bytes, time_text
 from services.commands.text import columns, plural
 from services.domain.record import Record
-from services.engine.dead_letters import ERROR_CLASSES
+from services.engine.dead_letters import CRASH, ERROR_CLASSES
 from services.engine.log import Log, LogRecord
 from services.engine.repair import RESOLVED_TOPIC, Action, RepairOutcome, Resolution, repair_record
 from services.pipeline import SERVICE_NAMES
@@ -36,6 +36,9 @@ _POLL_SECONDS = 0.1
 _AGE = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DECODER = msgspec.json.Decoder(Resolution)
+_WANTED = {Action.REPLAY: RepairOutcome.REPLAYED, Action.DISCARD: RepairOutcome.DISCARDED}
+ROUNDS_MAX = 10
+"""How often a replay asks what came meanwhile before it leaves the rest to the next run."""
 
 ServiceOption = Annotated[
     str | None, typer.Option("--service", metavar="SERVICE", help="Of this service.", show_default=False)
@@ -110,6 +113,7 @@ def _behind(cases: Sequence[Case]) -> dict[str, int]:
 
 def _row_json(case: Case, behind: dict[str, int]) -> dict[str, object]:
     last = case.last
+    said = case.final or (case.resolutions[-1] if case.resolutions else None)
     return {
         "id": case.id,
         "service": case.service,
@@ -120,7 +124,7 @@ def _row_json(case: Case, behind: dict[str, int]) -> dict[str, object]:
         "fingerprint": header(last, "err.fingerprint"),
         "attempt": int(header(last, "attempt") or 1),
         "behind": behind.get(case.id, 0),
-        "outcome": case.resolutions[-1].outcome.value if case.resolutions else None,
+        "outcome": None if said is None else said.outcome.value,
     }
 
 
@@ -136,7 +140,7 @@ def _print_table(cases: Sequence[Case], behind: dict[str, int]) -> None:
             case.error_class,
             case.key,
             age_text(now_ms - case.last.timestamp_ms),
-            str(behind[case.id]) if case.is_open else case.resolutions[-1].outcome.value,
+            str(behind[case.id]) if case.final is None else case.final.outcome.value,
             _cut(header(case.last, "err.message")),
         )
         for case in cases
@@ -189,7 +193,7 @@ def _facts(cluster: Cluster, case: Case, behind: dict[str, int]) -> Iterator[tup
     yield "key", case.key
     yield "came in", time_text(source.timestamp_ms)
     yield "waits", f"yes, with {behind[case.id]} behind it" if case.is_open else "no"
-    for letter in case.letters:
+    for letter in case.attempts:
         said = f"{header(letter, 'err.class')}: {header(letter, 'err.message')}"
         yield f"attempt {header(letter, 'attempt') or 1}", f"{time_text(letter.timestamp_ms)}  {said}"
     for done in case.resolutions:
@@ -247,6 +251,8 @@ def replay(  # noqa: PLR0913  # one for each option
 ) -> None:
     """Have the service process a record, and all others of its key that wait, in order; ends at the first failure.
 
+    What comes meanwhile is replayed as well. Ends with 1 if anything was not done, or somebody else did it otherwise.
+
     FILE holds the bytes of the repaired value, or one JSON object for a topic whose values are Avro.
     """
     cluster: Cluster = context.obj
@@ -259,7 +265,7 @@ def replay(  # noqa: PLR0913  # one for each option
             {} if file is None or identifier is None else {identifier: _repaired(cluster, cases, identifier, file)}
         )
         _ask(f"Replay {_described(cases)}?", yes=yes)
-        _decide(log, cases, decision, changed)
+        _decide(log, cases, decision, changed, only=only)
 
 
 @app.command("discard", short_help="Give up what waits, for good.")
@@ -276,6 +282,8 @@ def discard(
 ) -> None:
     """Decide that a record will never be processed. With ID only that record, with --key all of the key that wait.
 
+    Ends with 1 if anything was not done, came meanwhile, or was replayed by somebody else before.
+
     Records that waited behind a discarded one still wait: replay them.
     """
     cluster: Cluster = context.obj
@@ -283,7 +291,7 @@ def discard(
     with cluster.log() as log:
         cases = _chosen(read_cases(log), identifier, key, service, only=True)
         _ask(f"Discard {_described(cases)} for good?", yes=yes)
-        _decide(log, cases, decision, {})
+        _decide(log, cases, decision, {}, only=identifier is not None)
 
 
 def _decision(action: Action, by: str, reason: str, wait_seconds: float) -> Decision:
@@ -302,8 +310,8 @@ def _chosen(
         raise BadRequest("say which: ID, or --key KEY together with --service SERVICE")
     if identifier is not None:
         case = _case(cases, identifier)
-        if not case.is_open:
-            raise CommandFailed(f"{identifier} does not wait any more: {case.resolutions[-1].outcome}")
+        if case.final is not None:
+            raise CommandFailed(f"{identifier} does not wait any more: {_what_became(case.final)}")
         return [case] if only else [other for other in cases if other.is_open and other.line == case.line]
     found = [case for case in cases if case.is_open and (case.key, case.service) == (key, service)]
     if not found:
@@ -340,15 +348,43 @@ def _ask(question: str, *, yes: bool) -> None:
         raise CommandFailed("nothing was done")
 
 
-def _decide(log: Log, cases: Sequence[Case], decision: Decision, changed: dict[str, bytes]) -> None:
-    """One repair after the other, each when the one before is done; shows every outcome."""
+def _decide(log: Log, cases: Sequence[Case], decision: Decision, changed: dict[str, bytes], *, only: bool) -> None:
+    """One repair after the other, each when the one before is done; shows every outcome.
+
+    Records that came meanwhile and were put behind the others are replayed as well, and never discarded unseen. With
+    `only`, what else waits is left to wait. Raises Ended unless everything that was wanted came about.
+    """
+    lines = {case.line for case in cases}
+    for _ in range(1 if decision.action is Action.DISCARD else ROUNDS_MAX):
+        _decide_each(log, cases, decision, changed)
+        cases = [] if only else [case for case in read_cases(log) if case.is_open and case.line in lines]
+        if not cases:
+            return
+    came = f"{plural(len(cases), 'record')} came meanwhile and wait" + ("s" if len(cases) == 1 else "")
+    print(f"{came}; run the command again")
+    raise Ended(EXIT_TROUBLE)
+
+
+def _decide_each(log: Log, cases: Sequence[Case], decision: Decision, changed: dict[str, bytes]) -> None:
     for left, case in zip(range(len(cases) - 1, -1, -1), cases, strict=True):
-        outcome = _repair(log, case, decision, changed.get(case.id))
-        print(f"{case.id}: {outcome.value}", flush=True)
-        if outcome not in (RepairOutcome.REPLAYED, RepairOutcome.DISCARDED, RepairOutcome.ALREADY_RESOLVED):
+        value = changed.get(case.id)
+        outcome = _repair(log, case, decision, value)
+        earlier = _earlier(log, case) if outcome is RepairOutcome.ALREADY_RESOLVED else None
+        print(f"{case.id}: {outcome.value}" + ("" if earlier is None else f", {_what_became(earlier)}"), flush=True)
+        found = outcome if earlier is None else earlier.outcome
+        if found is not _WANTED[decision.action] or (earlier is not None and value is not None):
             if left:
                 print(f"{plural(left, 'record')} behind it still wait" + ("s" if left == 1 else ""))
             raise Ended(EXIT_TROUBLE)
+
+
+def _earlier(log: Log, case: Case) -> Resolution | None:
+    """What somebody else had made of it before."""
+    return next((found.final for found in read_cases(log) if found.id == case.id), None)
+
+
+def _what_became(final: Resolution) -> str:
+    return f"{final.outcome.value} at {final.at} by {final.by}: {final.reason}"
 
 
 def _repair(log: Log, case: Case, decision: Decision, value: bytes | None) -> RepairOutcome:
@@ -377,7 +413,16 @@ def _repair(log: Log, case: Case, decision: Decision, value: bytes | None) -> Re
                     return resolution.outcome
     finally:
         reader.close()
-    raise CommandFailed(
+    raise CommandFailed(_not_taken(case, decision))
+
+
+def _not_taken(case: Case, decision: Decision) -> str:
+    running = (
+        "it has ended workers before, and those that run may be ending on it again"
+        if case.error_class == CRASH
+        else "if some run, they may be ending on it"
+    )
+    return (
         f"no worker of {case.service} took the repair of {case.id} within {decision.wait_seconds:.0f} s; it is done as "
-        "soon as one runs: start a worker, then see posttrade deadletters show"
+        f"soon as one can: start a worker if none runs; {running}: see their logs, then posttrade deadletters show"
     )

@@ -9,7 +9,7 @@ import msgspec
 
 from services.commands.scan import read_all
 from services.commands.shown import text_or_bytes
-from services.engine.dead_letters import ATTEMPT, QUARANTINE, TOPIC, original_headers, source_id
+from services.engine.dead_letters import ATTEMPT, CHANGED, QUARANTINE, TOPIC, original_headers, source_id
 from services.engine.log import Log, LogRecord
 from services.engine.repair import RESOLVED_TOPIC, RepairOutcome, Resolution
 
@@ -19,7 +19,7 @@ _DECODER = msgspec.json.Decoder(Resolution)
 
 @dataclass
 class Case:
-    """One source that became a dead letter, oldest letter first."""
+    """One source that became a dead letter. Letters without a key lie in any partition, so in any order here."""
 
     id: str
     """service/topic/partition/offset"""
@@ -29,7 +29,7 @@ class Case:
     @property
     def last(self) -> LogRecord:
         """The letter that tells why it waits."""
-        return max(self.letters, key=lambda letter: int(header(letter, ATTEMPT) or 1))
+        return max(self.letters, key=_attempt)
 
     @property
     def service(self) -> str:
@@ -53,14 +53,24 @@ class Case:
         return self.service, header(self.last, "src.partition"), header(self.last, QUARANTINE) or self.id
 
     @property
+    def final(self) -> Resolution | None:
+        """What ended the wait; None while it waits."""
+        return next((resolution for resolution in self.resolutions if resolution.outcome in _FINAL), None)
+
+    @property
     def is_open(self) -> bool:
         """Whether it still waits."""
-        return not any(resolution.outcome in _FINAL for resolution in self.resolutions)
+        return self.final is None
+
+    @property
+    def attempts(self) -> list[LogRecord]:
+        """The letters in the order in which they came about."""
+        return sorted(self.letters, key=_attempt)
 
     @property
     def source(self) -> LogRecord:
-        """The record as it lay in its topic: from the first letter, for a later one may hold a changed value."""
-        first = self.letters[0]
+        """The record as it lay in its topic: a letter of a repair that failed may hold a changed value."""
+        first = next((letter for letter in self.attempts if not _is_changed(letter)), self.letters[0])
         return LogRecord(
             header(first, "src.topic"),
             int(header(first, "src.partition")),
@@ -70,6 +80,16 @@ class Case:
             int(header(first, "src.timestamp")),
             original_headers(first.headers),
         )
+
+
+def _attempt(letter: LogRecord) -> int:
+    return int(header(letter, ATTEMPT) or 1)
+
+
+def _is_changed(letter: LogRecord) -> bool:
+    """Whether the value is that of a repair; the source may have had a header of that name itself."""
+    added = letter.headers[len(original_headers(letter.headers)) :]
+    return any(name == CHANGED for name, _ in added)
 
 
 def header(record: LogRecord, name: str) -> str:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
@@ -15,16 +15,31 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from services.adapters.log_world import Committed, LogWorld, ReadableLog
+from services.adapters.log_world import OPEN_SECONDS_MAX, Committed, LogWorld, ReadableLog
 from services.adapters.plain_avro import PlainReader
 from services.commands.cluster import Cluster
 from services.commands.failure import EXIT_TROUBLE, BadRequest, Ended
 from services.commands.text import columns
 from services.verification import Finding, Report, verify
+from services.verification.ends import Offsets, has_moved, judge_standstill
+from services.verification.model import Place
 from services.verification.names import CAUSES_FIRST, INPUTS, group_of
 
-SECOND_READING_SECONDS = 5.0
-"""Between the two readings of a cluster that works on: more than a tick, so that what was under way has arrived."""
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a cluster that works on is given, in seconds."""
+
+    open_seconds: float = OPEN_SECONDS_MAX
+    """For transactions that are open when it is measured."""
+    second_reading_seconds: float = 5.0
+    """Before the second reading: more than a tick, so that what was under way has arrived."""
+    standstill_seconds: float = 15.0
+    """For services with waiting input to move: a worker that died is replaced by then as a rule."""
+
+
+PATIENCE = Patience()
+_ASK_SECONDS = 0.5
 
 BREAKS_SHOWN_MAX = 20
 _BREAKS_COMPARED_MAX = 100_000
@@ -55,7 +70,8 @@ def verify_command(
     Reads every topic from its beginning, takes part in no consumer group and changes nothing. Prints ten findings with
     what was compared and what is wrong; the last line is ALL TRADES ACCOUNTED FOR or NOT ACCOUNTED FOR.
 
-    While work goes on, inputs that were not committed when it began are in flight and not judged; what looks wrong is
+    While work goes on, inputs that were not committed when it began are in flight and not judged: the last line says
+    how many, and since when. A service that has such input and moves no offset for 15 s is a break. What looks wrong is
     read a second time, and told only if it is still there.
 
     With --since older inputs count as known but are not judged. It does not see an older input that was lost, nor rows
@@ -99,19 +115,47 @@ def audit(
     *,
     since_ms: int | None,
     settled: bool,
-    second_reading_seconds: float = SECOND_READING_SECONDS,
+    patience: Patience = PATIENCE,
 ) -> Report:
-    """Judge the cluster; while work goes on, keep only the breaks that a second reading finds again."""
-    first = _audit_once(log, committed, reader, since_ms=since_ms, settled=settled)
-    if settled or first.is_sound:
+    """Judge the cluster; while work goes on, keep only the breaks that a second reading finds again.
+
+    Who has input waiting at the first reading must have gone on by the end, and is given the time for it.
+    """
+
+    def read() -> tuple[Report, Offsets]:
+        return _audit_once(log, committed, reader, since_ms, settled=settled, open_seconds=patience.open_seconds)
+
+    first, before = read()
+    report, waiting = first, first.waiting
+    if settled or (first.is_sound and not waiting):
         return first
-    time.sleep(second_reading_seconds)
-    return in_both(first, _audit_once(log, committed, reader, since_ms=since_ms, settled=settled))
+    began = time.monotonic()
+    if not first.is_sound:
+        time.sleep(patience.second_reading_seconds)
+        report = in_both(first, read()[0])
+    after = {service: _offsets(committed, service) for service in INPUTS}
+    while any(not has_moved(before[one.service], after[one.service]) for one in waiting):
+        if time.monotonic() - began >= patience.standstill_seconds:
+            break
+        time.sleep(_ASK_SECONDS)
+        after = {service: _offsets(committed, service) for service in INPUTS}
+    return judge_standstill(report, waiting, before, after, seconds=round(time.monotonic() - began))
+
+
+def _offsets(committed: Committed, service: str) -> dict[Place, int]:
+    return {(place.topic, place.partition): offset for place, offset in committed(group_of(service)).items()}
 
 
 def _audit_once(
-    log: ReadableLog, committed: Committed, reader: PlainReader, *, since_ms: int | None, settled: bool
-) -> Report:
+    log: ReadableLog,
+    committed: Committed,
+    reader: PlainReader,
+    since_ms: int | None,
+    *,
+    settled: bool,
+    open_seconds: float,
+) -> tuple[Report, Offsets]:
+    """One reading, and what each service had committed when it began."""
     with _progress() as progress:
         task = progress.add_task("measuring", total=None)
 
@@ -125,11 +169,13 @@ def _audit_once(
             groups=[group_of(service) for service in INPUTS],
             settled=settled,
             on_read=on_read,
+            open_seconds_max=open_seconds,
         )
         progress.update(task, total=world.record_count_max)
         if since_ms is None and (shortened := world.shortened()):
             progress.console.print(f"records of {', '.join(shortened)} were removed: give --since", soft_wrap=True)
-        return verify(world, reader, since_ms=since_ms, breaks_max=_BREAKS_COMPARED_MAX, is_cut=True)
+        report = verify(world, reader, since_ms=since_ms, breaks_max=_BREAKS_COMPARED_MAX, is_cut=True)
+        return report, {service: world.committed(group_of(service)) for service in INPUTS}
 
 
 @contextmanager
@@ -142,13 +188,14 @@ def _progress() -> Iterator[Progress]:
 
 
 def in_both(first: Report, second: Report) -> Report:
-    """The second report with those breaks only that the first had too, word for word."""
+    """The second report with those breaks only that the first had too, whatever has moved in their sentences since."""
     findings = []
     for before, after in zip(first.findings, second.findings, strict=True):
-        known = set(before.breaks)
-        breaks = tuple(sentence for sentence in after.breaks if sentence in known)
-        findings.append(replace(after, breaks=breaks, break_count=len(breaks)))
-    return Report(tuple(findings))
+        known = set(before.identities)
+        kept = [pair for pair in zip(after.identities, after.breaks, strict=True) if pair[0] in known]
+        identities, breaks = tuple(identity for identity, _ in kept), tuple(sentence for _, sentence in kept)
+        findings.append(replace(after, breaks=breaks, identities=identities, break_count=len(breaks)))
+    return Report(tuple(findings), second.waiting)
 
 
 # --- showing ---------------------------------------------------------------------------------------------------------
@@ -179,4 +226,7 @@ def _judgement(finding: Finding) -> str:
 def as_plain(report: Report) -> Mapping[str, object]:
     """The report as JSON values."""
     findings = [asdict(replace(finding, breaks=finding.breaks[:BREAKS_SHOWN_MAX])) for finding in report.findings]
-    return {"sound": report.is_sound, "verdict": report.verdict, "findings": findings}
+    for finding in findings:
+        del finding["identities"]
+    waiting = [{**asdict(one), "since": one.since} for one in report.waiting]
+    return {"sound": report.is_sound, "verdict": report.verdict, "waiting": waiting, "findings": findings}

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import faust
@@ -28,8 +29,8 @@ from services.settings import SettingsError
 log_event = structlog.get_logger("posttrade.worker")
 
 STOP_SECONDS_MAX = 25.0
-"""After so long a stop is ended hard, below the 30 s that Kubernetes grants. Nothing is lost: what was not committed is
-processed again."""
+"""So long after the signal, or after what crashed the worker, the process ends hard, below the 30 s that Kubernetes
+grants. Nothing is lost: what was not committed is processed again."""
 
 
 def worker(
@@ -73,8 +74,9 @@ def worker(
         log_event.info(
             "worker starts", services=names, slot=settings.worker_slot, web=f"{app.conf.web_host}:{app.conf.web_port}"
         )
-        code = run_worker(app)
-        limit_end(code)
+        limit = EndLimit()
+        code = run_worker(app, limit)
+        limit.start(code)
     if code:
         raise Ended(code)
 
@@ -99,11 +101,11 @@ def _service_names(services: str | None) -> tuple[str, ...]:
 class Worker(faust.Worker):
     """A Faust worker that prints nothing, and whose every stop has an end."""
 
-    def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop, limit: EndLimit) -> None:
         """Logging and output are ours; Faust's spinner and redirections stay off."""
         super().__init__(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
         self.spinner = None
-        self._limits: list[threading.Timer] = []
+        self._limit = limit
 
     def _install_signal_handlers_unix(self) -> None:
         # Not Faust's own set: that opens a debugger on SIGUSR2.
@@ -111,32 +113,16 @@ class Worker(faust.Worker):
         self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
 
     def _on_sigint(self) -> None:
-        self._limit_stop(0)
+        self._limit.start(0)
         super()._on_sigint()
 
     def _on_sigterm(self) -> None:
-        self._limit_stop(0)
+        self._limit.start(0)
         super()._on_sigterm()
 
     def _crash(self, reason: BaseException) -> None:
-        self._limit_stop(exit_code_of(reason))
+        self._limit.start(exit_code_of(reason))
         super()._crash(reason)
-
-    def _limit_stop(self, code: int) -> None:
-        self._limits.append(limit_end(code))
-
-    def release(self) -> None:
-        """It has stopped: lift the limits."""
-        for limit in self._limits:
-            limit.cancel()
-
-
-def limit_end(code: int) -> threading.Timer:
-    """Whatever hangs from here on, a thread in the client library above all, the process ends."""
-    timer = threading.Timer(STOP_SECONDS_MAX, _end_hard, (code,))
-    timer.daemon = True
-    timer.start()
-    return timer
 
 
 def _end_hard(code: int) -> None:
@@ -145,19 +131,47 @@ def _end_hard(code: int) -> None:
     os._exit(code or EXIT_TROUBLE)
 
 
-def run_worker(app: App) -> int:
-    """Run the app until a signal or a crash; the exit code to leave with, after one log line that says why."""
+class EndLimit:
+    """Whatever hangs, a thread in the client library above all, the process ends: one limit for all of its end.
+
+    It runs from the first reason to end, through the stop of the worker and the end of the process behind it.
+    """
+
+    def __init__(self, seconds: float = STOP_SECONDS_MAX, end: Callable[[int], None] = _end_hard) -> None:
+        """Nothing ends yet; `end` is given the exit code."""
+        self._seconds = seconds
+        self._end = end
+        self._code = 0
+        self._timer: threading.Timer | None = None
+
+    def start(self, code: int) -> None:
+        """There is a reason to end. A later one gives no more time, but its exit code unless there is one already."""
+        self._code = self._code or code
+        if self._timer is None:
+            self._timer = threading.Timer(self._seconds, lambda: self._end(self._code))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def lift(self) -> None:
+        """For a process that goes on after the worker."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def run_worker(app: App, limit: EndLimit) -> int:
+    """Run the app until a signal or a crash; the exit code to leave with, after one log line that says why.
+
+    The limit still runs afterwards: the rest of the process must end within it too.
+    """
     tune_garbage_collector()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    running = Worker(app, loop)
+    running = Worker(app, loop, limit)
     try:
         running.execute_from_commandline()
     except SystemExit as ended:
         reason = running.crash_reason or app.engine.failure
         code = exit_code_of(reason) if reason is not None else _code(ended)
-    finally:
-        running.release()
     if code == 0:
         log_event.info("worker stopped")
     else:

@@ -63,7 +63,7 @@ class ConfirmationStage:
         return desk.outcomes
 
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
-        """Show what waits too long for its other side."""
+        """Show what waits too long for its other side; not while its match key is held, for that side may be there."""
         desk = _Desk(state, now_us=now_us, unconfirmed_after_us=self._unconfirmed_after_us)
         desk.show_overdue()
         return desk.outcomes
@@ -223,16 +223,22 @@ class _Desk:
             self._state.put(SINGLETON, NextDeadline(due_at_us=due_at_us))
 
     def show_overdue(self) -> None:
-        """Open the exception of each side whose time is up. One look at one row when none can be."""
+        """Open the exception of each side whose time is up. One look at one row when none can be.
+
+        What is held keeps its deadline, so that it is asked for at each call; the agenda knows it without a walk.
+        """
         earliest = self._state.get(NextDeadline, SINGLETON)
         if earliest is None or self._now_us < earliest.due_at_us:
             return
         due, next_due_at_us = self._state.due(Deadline, _due_at_us, self._now_us)
+        first_due_at_us = min((deadline.due_at_us for _, deadline in due), default=None)
+        if first_due_at_us == earliest.due_at_us and all(self._is_held(key, deadline) for key, deadline in due):
+            return
         self._state.delete(NextDeadline, SINGLETON)
         if next_due_at_us is not None:
             self._note_deadline(next_due_at_us)
         for key, deadline in due:
-            if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
+            if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX or self._is_held(key, deadline):
                 self._note_deadline(deadline.due_at_us)
                 continue
             self._state.put(key, replace(deadline, overdue=True))
@@ -240,6 +246,12 @@ class _Desk:
                 self._show_unconfirmed(self._open_trade(key))
             else:
                 self._show_unmatched(self._open_confirmation(key))
+
+    def _is_held(self, key: str, deadline: Deadline) -> bool:
+        """Whether something with the match key of an open side waits for a repair, which nothing may overtake."""
+        is_ours = deadline.reason is Reason.UNCONFIRMED
+        side = self._open_trade(key) if is_ours else self._open_confirmation(key)
+        return self._state.is_held(side.match_key)
 
     def _show_unconfirmed(self, trade: AllocatedTrade) -> None:
         self._say(

@@ -23,7 +23,7 @@ from services.engine.snapshots import Snapshots
 from services.engine.work import Batch
 
 LIVE_SECONDS_MAX = 60.0
-"""The loop turns about once a second; a commit may take half a minute before it is given up."""
+"""The loop turns about once a second, also while it waits for a call on another thread."""
 
 
 @dataclass
@@ -66,10 +66,11 @@ class Engine:
 
     @property
     def live(self) -> bool:
-        """Whether the loop turns; says nothing about the broker, whose outage must not restart every worker."""
+        """Whether the loop turns and every call returns; an outage of the broker must not restart every worker."""
         if self.coordinator is None:
             return True
-        return self.runtime.monotonic() - self.coordinator.turned_at < LIVE_SECONDS_MAX
+        turns = self.runtime.monotonic() - self.coordinator.turned_at < LIVE_SECONDS_MAX
+        return turns and not self.coordinator.is_stuck
 
     @property
     def halted(self) -> list[str]:
@@ -78,7 +79,7 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether every group was joined and everything owned is restored."""
+        """Whether every group has given an assignment and everything owned is restored; see `Coordinator.ready`."""
         return self.coordinator is not None and self.coordinator.ready
 
 

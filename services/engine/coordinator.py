@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from services.engine.assignments import Assignments
 from services.engine.codec import TopicCodec
 from services.engine.commits import ABORTED, COMMITTED, IN_DOUBT, Commits
 from services.engine.lag import LagMeter
@@ -24,12 +25,14 @@ from services.engine.metrics import Metrics
 from services.engine.outage import NotAwaited, Patience
 from services.engine.protection import Protection
 from services.engine.proving import Claim, Prover
+from services.engine.pulse import Pulse
 from services.engine.recovery import Recovery, RestoreCancelled
 from services.engine.reference import ReferenceFeed
 from services.engine.restoring import Restored, Restorer
 from services.engine.rounds import Work, by_number, group_offsets
 from services.engine.runtime import Runtime
 from services.engine.snapshots import Part, Snapshots
+from services.engine.starting import apply_progress, progress_changes, progress_records
 from services.engine.state import Overlay
 from services.engine.work import Batch
 
@@ -90,7 +93,9 @@ class Coordinator:
         self._snapshots = snapshots
         recovery = Recovery(log, snapshots.store, metrics, runtime)
         self._patience = Patience(runtime, lambda: self._stopping)
-        self._restorer = Restorer(log, recovery, runtime, self._patience, lambda: self._stopping)
+        self._pulse = Pulse(runtime, self._patience)
+        self._assignments = Assignments(metrics, runtime)
+        self._restorer = Restorer(log, recovery, runtime, self._patience, self._is_restoring_in_vain)
         self._commits = Commits(
             log, transactional_id, runtime=runtime, patience=self._patience, metrics=metrics, awaited=self._awaited
         )
@@ -111,7 +116,8 @@ class Coordinator:
 
         try:
             await self._prepare_start(post)
-            lag = LagMeter(self._members, self._metrics, self._log, self._runtime, partial(self._ask, "lag"))
+            ask = partial(self._ask, "lag")
+            lag = LagMeter(self._members, self._metrics, self._log, self._runtime, ask, self._assignments)
             background = [self._reference.follow(), lag.follow(), self._snapshots.follow(self._members)]
             self._tasks |= {asyncio.create_task(self._watch(task)) for task in background}
             self._tasks |= {asyncio.create_task(self._watch(m.poll_forever(POLL_SECONDS))) for m in self._members}
@@ -126,12 +132,13 @@ class Coordinator:
 
     async def _prepare_start(self, post: Callable[[Any], None]) -> None:
         """Everything that must be there before the first poll; waits while the log is away."""
-        await self._ask("reference data", self._reference.load)
+        await self._ask("reference data", self._reference.load, self._pulse.went_on)
         self._metrics.reference_records.set(self._reference.count)
         await self._commits.open()
         for service in self._services:
             name = service.stage.name
             self._members.append(await self._ask(f"topics of {name}", Member, service, self._log, self._runtime, post))
+            self._assignments.expect(name, service.inputs)
 
     async def stop(self) -> None:
         """Finish the round, leave the groups, release everything; returns when done."""
@@ -186,8 +193,11 @@ class Coordinator:
         """The result of a call on a thread. However long it takes, the loop turns meanwhile and the worker is live."""
         future = asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
         future.add_done_callback(_note_end)  # whoever awaited it may be gone by then
-        while not (await asyncio.wait({future}, timeout=TICK_SECONDS))[0]:
-            self.turned_at = self._runtime.monotonic()
+        long = threads is self._threads  # restores; what the commit thread does is over in seconds, or in an outage
+        with self._pulse.call("restore or question" if long else "transaction", may_take_long=long):
+            while not (await asyncio.wait({future}, timeout=TICK_SECONDS))[0]:
+                self.turned_at = self._runtime.monotonic()
+                self._pulse.remind(self._members)
         return future.result()
 
     # --- one turn
@@ -195,6 +205,7 @@ class Coordinator:
     async def _turn(self) -> None:
         items = await self._gather()
         self.turned_at = self._runtime.monotonic()
+        self._pulse.turn()
         try:
             await self._handle(items)
         except BaseException:
@@ -238,6 +249,7 @@ class Coordinator:
     async def _rebalance(self, rebalance: Rebalance) -> None:
         member = rebalance.member
         new = member.take(rebalance)
+        self._assignments.changed(member.stage.name, is_assigned=rebalance.assigned or bool(member.owned))
         self._metrics.rebalances.labels(member.stage.name).inc()
         change = "assigned" if rebalance.assigned else "revoked"
         log_event.info("partitions changed", service=member.stage.name, change=change, owned=sorted(member.owned))
@@ -248,6 +260,11 @@ class Coordinator:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _is_restoring_in_vain(self) -> bool:
+        """From a restore, at every step of it."""
+        self._pulse.went_on()
+        return self._stopping
+
     async def _restore(self, member: Member, numbers: list[int], epoch: int) -> None:
         with contextlib.suppress(RestoreCancelled):
             restored = await self._on_thread(self._restorer.restore, member, numbers, epoch)
@@ -255,8 +272,11 @@ class Coordinator:
 
     async def _prove_ownership(self, claim: Claim) -> None:
         """Commit what `services.engine.proving` asks for; what was restored is processed from then on."""
-        if await self._commits.commit(claim.records, claim.groups) != COMMITTED:
-            self._prover.failed()
+        outcome = await self._commits.commit(claim.records, claim.groups)
+        if outcome != COMMITTED:
+            self._prover.failed(claim)
+            if outcome == IN_DOUBT and claim.restored is None:  # it may have moved the offsets of what is at work
+                await self._rebuild([(claim.member, number) for number in claim.numbers])
             return
         self._prover.succeeded(claim)
         if claim.restored is not None:
@@ -284,12 +304,23 @@ class Coordinator:
 
     @property
     def ready(self) -> bool:
-        """Whether the log answers and every service has joined, restored and proved what it owns, and is not halted."""
+        """Whether the log answers, rounds take no longer than they may, and every service has an assignment.
+
+        And has restored and proved what is assigned to it, and is not halted.
+        """
         if len(self._members) < len(self._services) or self._prover.is_failing or self._patience.waits_for:
             return False
-        return all(
-            member.epoch > 0 and member.owned == member.tables.keys() and not member.halted for member in self._members
+        return not self._pulse.is_slow and all(
+            not self._assignments.lacks(member.stage.name)
+            and member.owned == member.tables.keys()
+            and not member.halted
+            for member in self._members
         )
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a call does not return, although the log is not known to be away; see `services.engine.pulse`."""
+        return bool(self._pulse.stuck(self._members))
 
     @property
     def halted(self) -> list[str]:
@@ -304,6 +335,8 @@ class Coordinator:
             self._next_tick = self._runtime.monotonic() + TICK_SECONDS
             self._metrics.reference_records.set(self._reference.count)
             self._protection.remind()
+            self._assignments.remind()
+            self._pulse.remind(self._members)
         works = self._prepare([item for item in polled if not item.member.halted], due=due)
         if not works:
             return
@@ -370,7 +403,7 @@ class Coordinator:
         ends = {record.topic: record.offset + 1 for record in records}
         self._protection.watch(member.stage.name, batch, offsets, ends)
         offsets.update({TopicPartition(topic, number): end for topic, end in ends.items()})
-        return Work(member, batch, offsets, metadata)
+        return Work(member, batch, offsets, metadata, progress_changes({number: member.tables[number]}, offsets))
 
     async def _process(self, work: Work) -> None:
         await self._agents.deliver(work.member.stage.name, work.batch.partition, work.batch)
@@ -381,17 +414,20 @@ class Coordinator:
 
     async def _make_durable(self, works: Sequence[Work]) -> None:
         records = [record for work in works if work.batch.result for record in work.batch.result.records]
+        records += [record for work in works for record in progress_records(work.member.stage.name, work.progress)]
         proved = self._snapshots.begin([(work.member, work.batch.partition) for work in works])
         outcome = await self._commits.commit(records, group_offsets(works))
         if outcome == ABORTED:
             self._snapshots.had_no_effect()
-            self._rewind(works)
+            self._rewind({work.member for work in works if work.batch.records})
             await asyncio.sleep(RETRY_SECONDS)
         elif outcome == IN_DOUBT:
-            await self._rebuild(works)
+            await self._rebuild([(work.member, work.batch.partition) for work in works])
         else:
             self._apply(works)
             self._snapshots.applied(proved)
+        for member in {work.member for work in works if work.batch.records}:
+            member.note_transaction(committed=outcome == COMMITTED)
 
     async def _prove(self, parts: Sequence[Part]) -> None:
         """Commit an empty transaction: it shows that these partitions are still ours (`services.engine.snapshots`)."""
@@ -412,30 +448,27 @@ class Coordinator:
             assert batch.result is not None
             if member.holds(batch.partition):  # else it is the new owner's to know
                 member.tables[batch.partition].apply(batch.overlay.changes())
+                apply_progress(member.tables, work.progress)
                 self._prover.note(member, [batch.partition])
                 self._protection.committed(member, batch)
                 member.next_offsets.update(work.offsets)
             self._metrics.count(member.stage.name, batch.result.tally, now_us=now_us)
 
-    def _rewind(self, works: Sequence[Work]) -> None:
+    def _rewind(self, members: Iterable[Member]) -> None:
         """Nothing was committed: the members read the same records again."""
-        for work in works:
-            if work.batch.records:
-                work.member.rewind_due = True
+        for member in members:
+            member.rewind_due = True
 
-    async def _rebuild(self, works: Sequence[Work]) -> None:
+    async def _rebuild(self, parts: Sequence[Part]) -> None:
         """Only the log knows: rebuild the state of everything that took part, and read on from what is committed."""
-        for work in works:
-            member, number = work.member, work.batch.partition
-            if not member.holds(number):
-                continue
-            try:
-                restored = await self._on_thread(self._restorer.restore, member, [number], member.epoch)
-            except RestoreCancelled:  # taken from us, or all stops
-                continue
+        await asyncio.gather(*(self._rebuild_one(member, number) for member, number in parts if member.holds(number)))
+        self._rewind({member for member, _ in parts})
+
+    async def _rebuild_one(self, member: Member, number: int) -> None:
+        with contextlib.suppress(RestoreCancelled):  # taken from us, or all stops
+            restored = await self._on_thread(self._restorer.restore, member, [number], member.epoch)
             member.tables.update(restored.tables)
             member.next_offsets.update(restored.offsets)
-        self._rewind(works)
 
 
 def _note_end(future: asyncio.Future[Any]) -> None:

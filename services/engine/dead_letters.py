@@ -10,6 +10,7 @@ of a repair which failed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from services.engine.log import Headers, LogRecord, OutgoingRecord
 
@@ -63,6 +64,23 @@ def dead_letter(
         added[CHANGED] = changed
     headers = (*record.headers, *((name, text.encode()) for name, text in added.items()))
     return OutgoingRecord(TOPIC, record.key, record.value, headers)
+
+
+def commonest(letters: Iterable[OutgoingRecord]) -> str | None:
+    """What most of these dead letters failed with for the first time, as half a sentence with one source.
+
+    None when none of them failed for the first time: PARKED ones only follow, and repairs failed before.
+    """
+    counts: dict[tuple[str, str], list[str]] = {}
+    for letter in letters:
+        said = {name: (text or b"").decode(errors="replace") for name, text in letter.headers}
+        if said["err.class"] != PARKED and said[ATTEMPT] == "1":
+            source = f"{said['src.topic']}/{said['src.partition']}/{said['src.offset']}"
+            counts.setdefault((said["err.class"], said["err.message"]), []).append(source)
+    if not counts:
+        return None
+    (error_class, message), sources = max(counts.items(), key=lambda found: len(found[1]))
+    return f"{len(sources)} of {sum(map(len, counts.values()))} by {error_class}: {message}, for example {sources[0]}"
 
 
 def original_headers(letter: Headers) -> Headers:

@@ -3,6 +3,11 @@
 A record is behind until the offset after it is committed; that it was fetched or is being processed does not count.
 Markers of transactions, which lie in the log like records and are never delivered, are not behind. Partitions that are
 owned but not yet restored are: the lag of a worker must not vanish while it recovers.
+
+While the group shares its partitions out anew nothing is owned, and the last measurement stands. When that goes on for
+too long every partition of the inputs is measured: nobody may be processing them, and a lag of 0 would hide it. Each
+worker in that state tells all of them, so that their sum is too large then; one that another worker processes is told
+twice only while this one cannot come back into the group.
 """
 
 from __future__ import annotations
@@ -10,10 +15,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
+from services.engine.assignments import Assignments
 from services.engine.log import Log, LogError, TopicPartition
 from services.engine.member import Member
 from services.engine.metrics import Metrics
@@ -25,6 +32,8 @@ LAG_SECONDS = 2.0
 """Time between two measurements, and by how much the age of a record may be told too high."""
 ASK_AGE_SECONDS = 10.0
 """Time between two looks at the oldest record of a partition that was behind before it was first measured."""
+UNASSIGNED_SECONDS = 10.0
+"""Time between two measurements without an assignment: each asks the group anew."""
 _READ_SECONDS_MAX = 5.0
 _POLL_SECONDS = 0.1
 _SEEN_MAX = 512
@@ -65,9 +74,18 @@ class LagMeter:
     """Compares what the log holds with what the groups have committed."""
 
     def __init__(
-        self, members: Sequence[Member], metrics: Metrics, log: Log, runtime: Runtime, on_thread: OnThread
+        self,
+        members: Sequence[Member],
+        metrics: Metrics,
+        log: Log,
+        runtime: Runtime,
+        on_thread: OnThread,
+        assignments: Assignments,
     ) -> None:
         """Bind; what blocks runs through `on_thread`."""
+        self._assignments = assignments
+        self._unassigned_due: dict[str, float] = {}
+        """By service without an assignment: when it is measured again."""
         self._members = members
         self._metrics = metrics
         self._log = log
@@ -76,7 +94,7 @@ class LagMeter:
         self._arrivals: dict[tuple[str, TopicPartition], Arrivals] = {}
         self._asked: dict[tuple[str, TopicPartition], tuple[int, int]] = {}
         """When the log was asked for the oldest record, and the record's own time."""
-        self._unrestored: dict[str, tuple[int, dict[TopicPartition, int]]] = {}
+        self._unrestored: dict[str, tuple[int, Mapping[TopicPartition, int | None]]] = {}
         """By service: the epoch, and what the group had committed in partitions that are not restored yet."""
 
     async def follow(self) -> None:
@@ -90,22 +108,43 @@ class LagMeter:
             if member.consumer is None:
                 continue
             try:
-                await self._measure(member)
+                if self._assignments.lacks(member.stage.name):
+                    await self._measure_unassigned(member)
+                else:
+                    owned = member.partitions_of(sorted(member.owned))
+                    await self._measure(member, owned, partial(self._committed, member, owned))
             except LogError as error:
                 log_event.warning("lag could not be measured", service=member.stage.name, cause=str(error))
 
-    async def _measure(self, member: Member) -> None:
-        owned, epoch = member.partitions_of(sorted(member.owned)), member.epoch
-        committed = await self._committed(member, owned)
+    async def _measure_unassigned(self, member: Member) -> None:
+        """All partitions of the inputs, once the group hangs. Others may be at work on them, so the group is asked."""
+        service, now = member.stage.name, self._runtime.monotonic()
+        if not self._assignments.hangs(service) or now < self._unassigned_due.get(service, now):
+            return
+        assert member.consumer is not None
+        self._unassigned_due[service] = now + UNASSIGNED_SECONDS
+        count = await self._on_thread(self._log.partitions, member.inputs[0])
+        partitions = member.partitions_of(range(count))
+        await self._measure(member, partitions, partial(self._on_thread, member.consumer.committed, partitions))
+
+    async def _measure(
+        self,
+        member: Member,
+        partitions: Sequence[TopicPartition],
+        ask_committed: Callable[[], Awaitable[Mapping[TopicPartition, int | None]]],
+    ) -> None:
+        epoch = member.epoch
+        committed = await ask_committed()
         now_us = self._runtime.now_us()  # before the ends: what comes after it may be missing in them
-        ends = await self._on_thread(_stable_ends, self._log, owned)
+        highs, ends = await self._on_thread(_ends, self._log, partitions)
         if member.epoch != epoch:
             return  # other partitions by now; the next measurement comes soon
-        done = {partition: self._done(member, partition, committed) for partition in owned}
-        lag = dict.fromkeys(member.inputs, 0)
+        done = {partition: self._done(member, partition, committed) for partition in partitions}
+        lag, unstable = dict.fromkeys(member.inputs, 0), dict.fromkeys(member.inputs, 0)
         for partition, end in ends.items():
             lag[partition.topic] += max(0, end - done[partition])
-        self._tell(member, lag)
+            unstable[partition.topic] += max(0, highs[partition] - end)
+        self._tell(member, lag, unstable)
         came_us = self._came_us(member.stage.name, now_us, ends, done)
         unseen = {partition: done[partition] for partition, time_us in came_us.items() if time_us is None}
         self._tell_age(member, now_us, came_us | await self._ask(member.stage.name, unseen, now_us))
@@ -125,13 +164,13 @@ class LagMeter:
             for partition, end in ends.items()
         }
 
-    def _done(self, member: Member, partition: TopicPartition, committed: Mapping[TopicPartition, int]) -> int:
+    def _done(self, member: Member, partition: TopicPartition, committed: Mapping[TopicPartition, int | None]) -> int:
         """The offset before which nothing is behind: what is committed now, and markers that follow it."""
         restored = member.next_offsets.get(partition)
-        done = committed.get(partition, 0) if restored is None else restored
-        return max(done, member.settled.get(partition, 0))
+        done = committed.get(partition) if restored is None else restored
+        return max(done or 0, member.settled.get(partition, 0))
 
-    async def _committed(self, member: Member, owned: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+    async def _committed(self, member: Member, owned: Iterable[TopicPartition]) -> Mapping[TopicPartition, int | None]:
         """What the group has committed where no restore has told it yet; asked once in an epoch, it does not change."""
         epoch = member.epoch
         missing = [partition for partition in owned if partition not in member.next_offsets]
@@ -142,7 +181,7 @@ class LagMeter:
             found = await self._ask_committed(member, missing)
             if found is None:
                 return {}
-            known = epoch, {partition: offset or 0 for partition, offset in found.items()}
+            known = epoch, found
             self._unrestored[member.stage.name] = known
         return known[1]
 
@@ -179,10 +218,11 @@ class LagMeter:
                 self._asked[service, partition] = now_us, found.get(partition, earlier_us)
         return {partition: self._asked[service, partition][1] for partition in behind}
 
-    def _tell(self, member: Member, lag: Mapping[str, int]) -> None:
+    def _tell(self, member: Member, lag: Mapping[str, int], unstable: Mapping[str, int]) -> None:
         service = member.stage.name
         for topic, count in lag.items():
             self._metrics.lag.labels(service, topic).set(count)
+            self._metrics.lag_unstable.labels(service, topic).set(unstable[topic])
         rows = sum(tables.count() for tables in member.tables.values())
         self._metrics.state_rows.labels(service).set(rows)
 
@@ -195,8 +235,11 @@ class LagMeter:
             self._metrics.lag_seconds.labels(member.stage.name, topic).set((now_us - time_us) / 1e6)
 
 
-def _stable_ends(log: Log, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    return log.end_offsets(partitions, committed_only=True)
+def _ends(
+    log: Log, partitions: Sequence[TopicPartition]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """High watermarks and last stable offsets. In this order: what is committed in between must not look unstable."""
+    return log.end_offsets(partitions, committed_only=False), log.end_offsets(partitions, committed_only=True)
 
 
 def _times_us(log: Log, runtime: Runtime, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

@@ -27,7 +27,8 @@ log_event = structlog.get_logger("posttrade.engine")
 BATCH_SECONDS_TARGET = 0.08  # the event loop is blocked while a batch is processed: health checks and timers wait
 BATCH_RECORDS_MIN = 20
 BATCH_RECORDS_MAX = 10_000
-REBALANCE_SECONDS_MAX = 60.0  # one wall-clock budget for a rebalance callback, far below max.poll.interval
+REBALANCE_SECONDS_MAX = 20.0  # wall-clock budget of one rebalance callback; two in a row stay below max.poll.interval
+CAP_GROWTH = 1.1  # of the batch size after a transaction failed, with each one that is committed
 
 _JOIN_RETRY_SECONDS = 0.2
 
@@ -118,7 +119,11 @@ class Member:
         self.halted = False
         """Set by the coordinator, for good: what is owned is paused and stays so, also what is assigned later."""
         self.records_max = 200
+        self._records_cap = float(BATCH_RECORDS_MAX)
+        """What a transaction could carry lately: halved by each that failed, raised a little by each that did not."""
         self.stopping = False
+        self._called_at: float | None = None
+        """When the call under way on the polling thread began, or the coordinator last took a rebalance out of it."""
         self._log = log
         self._post = post
         self._runtime = runtime
@@ -184,7 +189,9 @@ class Member:
         assert self.consumer is not None
         while not self._resumable.empty():
             epoch, offsets = self._resumable.get()
-            if epoch == self.epoch:  # else they were revoked meanwhile; ours again or not, they are not restored yet
+            # Else they were revoked, or will be as soon as the coordinator takes it up; ours again or not, they are not
+            # restored yet.
+            if epoch == self.epoch and not self._untaken:
                 self.consumer.seek(offsets)
                 self.consumer.resume(offsets)
 
@@ -209,7 +216,16 @@ class Member:
 
     async def on_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a call on the polling thread: strictly between two polls."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        self._called_at = self._runtime.monotonic()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        finally:
+            self._called_at = None
+
+    @property
+    def polling_since(self) -> float | None:
+        """When the call under way on the polling thread began; None when there is none, or it waits for us."""
+        return None if self._untaken else self._called_at
 
     async def poll_forever(self, poll_seconds: float) -> None:
         """Join the group, then poll. One batch is fetched while the one before is made durable, never more."""
@@ -251,6 +267,8 @@ class Member:
         self.epoch += 1
         if rebalance in self._untaken:
             self._untaken.remove(rebalance)
+        if self._called_at is not None:
+            self._called_at = self._runtime.monotonic()
         numbers = self._numbers(rebalance.partitions)
         if not rebalance.assigned:
             self._forget(numbers)
@@ -317,7 +335,15 @@ class Member:
         if records and seconds > 0:
             fitting = int(records * BATCH_SECONDS_TARGET / seconds)
             step = max(self.records_max // 2, min(fitting, self.records_max * 2))
-            self.records_max = max(BATCH_RECORDS_MIN, min(BATCH_RECORDS_MAX, step))
+            self.records_max = max(BATCH_RECORDS_MIN, min(int(self._records_cap), step))
+
+    def note_transaction(self, *, committed: bool) -> None:
+        """Poll less after a transaction that failed: one that is too large for a slow cluster would fail for ever."""
+        if committed:
+            self._records_cap = min(BATCH_RECORDS_MAX, self._records_cap * CAP_GROWTH)
+        else:
+            self._records_cap = max(BATCH_RECORDS_MIN, self.records_max / 2)
+            self.records_max = int(self._records_cap)
 
     async def leave(self) -> None:
         """Leave the group, on the polling thread, after the last round."""

@@ -6,6 +6,7 @@ start, so that "nothing happened" is 0 and not absent.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
@@ -65,18 +66,7 @@ class Metrics:
             _LONG_SECONDS,
         )
         self.registry.register(self.end_to_end_seconds)
-        self.lag = gauge(
-            "lag_records",
-            "Records in the log whose processing is not committed: last stable offset minus committed offset.",
-            "service",
-            "topic",
-        )
-        self.lag_seconds = gauge(
-            "lag_seconds",
-            "Age of the oldest record whose processing is not committed; 0 when there is none.",
-            "service",
-            "topic",
-        )
+        self._add_lag()
         self.owned_partitions = gauge("owned_partitions", "Partitions this worker owns and has restored.", "service")
         self.rebalances = counter("rebalances", "Changes of partition ownership.", "service")
         self.state_rows = gauge("state_rows", "Rows a service remembers.", "service")
@@ -91,6 +81,37 @@ class Metrics:
             self.producer_recreations.labels(reason)
         for result in SNAPSHOT_RESULTS:
             self.snapshots.labels(result)
+
+    def _add_lag(self) -> None:
+        """What tells how far a service is behind, and what keeps it."""
+        gauge = self._gauge
+        self.lag = gauge(
+            "lag_records",
+            "Records in the log whose processing is not committed: last stable offset minus committed offset, of the "
+            "owned partitions. While posttrade_unassigned_seconds hangs, of all partitions, on each worker concerned.",
+            "service",
+            "topic",
+        )
+        self.lag_seconds = gauge(
+            "lag_seconds",
+            "Age of the oldest record whose processing is not committed; 0 when there is none. Of the same partitions.",
+            "service",
+            "topic",
+        )
+        self.lag_unstable = gauge(
+            "lag_unstable_records",
+            "Records behind an open transaction, which nobody can read yet: high watermark minus last stable offset. "
+            "When it does not come back to 0 a transaction hangs and holds up all that follows: see "
+            "kafka-transactions.sh find-hanging.",
+            "service",
+            "topic",
+        )
+        self.unassigned_seconds = gauge(
+            "unassigned_seconds",
+            "Time since the group took all partitions of this worker and assigned none, not even an empty set; 0 while "
+            "there is an assignment. Beyond half a minute nothing is processed here: look at the group's coordinator.",
+            "service",
+        )
 
     def _add_recovery(self) -> None:
         """What tells how state is rebuilt and kept."""
@@ -144,6 +165,7 @@ class Metrics:
         self.batch_seconds.labels(service)
         self.end_to_end_seconds.register(service)
         self.owned_partitions.labels(service)
+        self.unassigned_seconds.labels(service)
         self.rebalances.labels(service)
         self.restore_seconds.labels(service)
         self.state_rows.labels(service)
@@ -163,12 +185,20 @@ class Metrics:
         for topic in inputs:
             self.lag.labels(service, topic)
             self.lag_seconds.labels(service, topic)
+            self.lag_unstable.labels(service, topic)
         for cause in causes:
             self.suppressed.labels(service, cause)
         for reason in Reason:
             self.exceptions.labels(service, reason.value)
         for error_class in ERROR_CLASSES:
             self.dead_letters.labels(service, error_class)
+
+    def drop_lag(self, service: str, inputs: Iterable[str]) -> None:
+        """Tell no lag of a service, rather than an old one, until it is measured again."""
+        for topic in inputs:
+            for told in (self.lag, self.lag_seconds, self.lag_unstable):
+                with contextlib.suppress(KeyError):  # not told anyway
+                    told.remove(service, topic)
 
     def count(self, service: str, tally: Tally, *, now_us: int) -> None:
         """Count one committed batch."""

@@ -38,6 +38,13 @@ class Patience:
         self._waits: dict[object, str] = {}
         self._say_at: dict[str, float] = {}
         """When the next line on each thing is due, however many wait for it."""
+        self.answered_at = runtime.monotonic()
+        """When a wait was last over: what was under way meanwhile has had its chance only since."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker stops: what serves only its further work may be left out."""
+        return self._stopping()
 
     @property
     def waits_for(self) -> list[str]:
@@ -73,7 +80,9 @@ class Patience:
                         log_event.info("the log answers again", what=what, seconds=wait.seconds)
                     return answer
         finally:
-            self._waits.pop(wait, None)
+            if wait in self._waits:
+                self.answered_at = self._runtime.monotonic()  # first: who looks between must not find neither
+                del self._waits[wait]
 
     def _say(self, wait: _Wait, error: Unavailable) -> None:
         now = self._runtime.monotonic()

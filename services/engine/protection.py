@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from services.engine.crash_marks import CrashMarks
+from services.engine.dead_letters import TOPIC, commonest
 from services.engine.local_files import LocalFiles
 from services.engine.log import TopicPartition
 from services.engine.member import Member
@@ -59,6 +60,10 @@ class Protection:
                 rounds.setdefault(service, []).append(batch.verdicts)
         halted = self._limits.judge(rounds)
         for service in halted:
+            refused = [batch.result for name, batch in batches if name == service and batch.result is not None]
+            cause = commonest(record for result in refused for record in result.records if record.topic == TOPIC)
+            if cause is not None:
+                self._limits.blame(service, cause)
             self._metrics.service_halted.labels(service).set(1)
         self._say(new=bool(halted))
         return set(halted)

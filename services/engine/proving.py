@@ -1,7 +1,7 @@
 """Proves that what a worker holds is its own: a transaction of offsets only, which the log refuses to anybody else.
 
 After each restore, before the first record: a worker whose slot was taken over, or whose generation is over, learns it
-then and not at its first trade, and the partition is marked as taken up (`services.engine.starting`). Afterwards
+then and not at its first trade, and state and group agree on the offsets (`services.engine.starting`). Afterwards
 whenever a partition has been idle for PROVE_SECONDS, so that readiness is no memory; that also commits how far an idle
 partition was read behind markers of transactions, before retention deletes them.
 """
@@ -15,8 +15,8 @@ from services.engine.log import GroupMetadata, OutgoingRecord, TopicPartition
 from services.engine.member import Member
 from services.engine.restoring import Restored
 from services.engine.runtime import Runtime
-from services.engine.starting import apply_started, started_changes, started_records
-from services.engine.state import Started
+from services.engine.starting import apply_progress, progress_changes, progress_records
+from services.engine.state import Progress
 from services.engine.transaction import GroupOffsets
 
 PROVE_SECONDS = 30.0
@@ -33,12 +33,12 @@ class Claim:
     offsets: Mapping[TopicPartition, int]
     metadata: GroupMetadata
     restored: Restored | None
-    started: Mapping[int, Started]
+    progress: Mapping[int, Progress]
 
     @property
     def records(self) -> list[OutgoingRecord]:
-        """The marks that these partitions are taken up, where they are missing."""
-        return started_records(self.member.stage.name, self.started)
+        """The offsets for the changelog, where they move."""
+        return progress_records(self.member.stage.name, self.progress)
 
     @property
     def groups(self) -> list[GroupOffsets]:
@@ -54,8 +54,13 @@ class Prover:
         self._runtime = runtime
         self._restored: list[Restored] = []
         self._next_at = 0.0
-        self.is_failing = False
-        """Whether the last proof failed."""
+        self._failing: set[str] = set()
+        """Services of which the last proof failed."""
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last proof of any service failed."""
+        return bool(self._failing)
 
     def add(self, restored: Restored) -> None:
         """To be proved, then installed."""
@@ -74,8 +79,8 @@ class Prover:
         if now < self._next_at:
             return []
         idle = {member.stage.name: self._idle(member, now) for member in members}
-        if not self._restored and not any(idle.values()):
-            self.is_failing = False  # what failed has been taken from us
+        restored_of = {restored.member.stage.name for restored in self._restored}
+        self._failing &= restored_of | {name for name, numbers in idle.items() if numbers}  # else it was taken from us
         fresh = [self._fresh(restored) for restored in self._restored]
         claims = [*fresh, *(self._claim(member, idle[member.stage.name]) for member in members)]
         return [claim for claim in claims if claim is not None]
@@ -84,8 +89,8 @@ class Prover:
         member = restored.member
         if member.metadata is None:  # no poll was finished since the assignment
             return None
-        started = started_changes(restored.tables, restored.offsets)
-        return Claim(member, tuple(restored.tables), restored.offsets, member.metadata, restored, started)
+        progress = progress_changes(restored.tables, restored.offsets)
+        return Claim(member, tuple(restored.tables), restored.offsets, member.metadata, restored, progress)
 
     def _idle(self, member: Member, now: float) -> tuple[int, ...]:
         """What has not been in a committed transaction for long."""
@@ -95,21 +100,23 @@ class Prover:
         if not numbers or member.metadata is None:
             return None
         offsets = {p: offset for number in numbers for p, offset in member.read_offsets_of(number).items()}
-        return Claim(member, numbers, offsets, member.metadata, None, {})
+        progress = progress_changes({number: member.tables[number] for number in numbers}, offsets)
+        return Claim(member, numbers, offsets, member.metadata, None, progress)
 
     def succeeded(self, claim: Claim) -> None:
         """It was committed: enter what it wrote."""
-        self.is_failing = False
+        self._failing.discard(claim.member.stage.name)
         self.note(claim.member, claim.numbers)
         if claim.restored is not None:
             self._restored.remove(claim.restored)
-            apply_started(claim.restored.tables, claim.started)
+            apply_progress(claim.restored.tables, claim.progress)
         else:
             claim.member.next_offsets.update(claim.offsets)
+            apply_progress(claim.member.tables, claim.progress)
 
-    def failed(self) -> None:
-        """It was not, or nobody knows: nothing but the proof itself was at stake, so it is simply tried again."""
-        self.is_failing = True
+    def failed(self, claim: Claim) -> None:
+        """It was not, or nobody knows: it is tried again."""
+        self._failing.add(claim.member.stage.name)
         self._next_at = self._runtime.monotonic() + RETRY_SECONDS
 
     def note(self, member: Member, numbers: Iterable[int]) -> None:

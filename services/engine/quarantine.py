@@ -17,6 +17,9 @@ What is written, always in the transaction of the offset of the record it is abo
   own class and `attempt` one more, and head stays.
 - Every repair, done or refused: one record on `dead-letters.resolved`.
 
+A stage asks `State.is_held` before it does what time or reference data made due, and leaves out what belongs to a key
+that waits: it would overtake the record at the head.
+
 So for each source (service, topic, partition, offset): it has a `Parked` row exactly from its first dead letter to its
 first REPLAYED or DISCARDED; of the dead letters it has, the one with the highest `attempt` tells why it waits; and at
 most one of its repairs is REPLAYED or DISCARDED. The records of a name are processed in the order in which they were

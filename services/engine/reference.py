@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -42,12 +42,13 @@ class ReferenceFeed:
         """Rows held."""
         return self.data.count()
 
-    def load(self) -> None:
-        """Read everything there is; blocks."""
+    def load(self, went_on: Callable[[], None] = lambda: None) -> None:
+        """Read everything there is; blocks, and calls `went_on` after each step."""
         partitions = [TopicPartition(topic, n) for topic in self._topics for n in range(self._log.partitions(topic))]
         self._reader = self._log.reader(dict.fromkeys(partitions, 0))
         while not self._reader.at_end():
             self._enter(self._reader.poll(_RECORDS_MAX, FOLLOW_SECONDS))
+            went_on()
 
     async def follow(self) -> None:
         """Enter what changes, until `stop`."""

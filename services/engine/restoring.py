@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from services.engine.log import Log, OffsetsLost, TopicPartition, Unavailable
+from services.engine.log import Log, TopicPartition
 from services.engine.member import Member
 from services.engine.outage import NotAwaited, Patience
 from services.engine.recovery import Recovery, RestoreCancelled
@@ -47,7 +47,7 @@ class Restorer:
         """Block until offsets and state are read.
 
         Waits while the log is away. Raises RestoreCancelled once the epoch is over, a number is taken from us, or all
-        stops; OffsetsLost when the group cannot go on where it was.
+        stops; OffsetsLost or StateLost when the group cannot go on where it was.
         """
         started = self._runtime.monotonic()
 
@@ -76,12 +76,4 @@ class Restorer:
             partitions=numbers,
             cancelled=cancelled,
         )
-        try:
-            return start_offsets(self._log, member.group, committed, tables), dict(tables)
-        except OffsetsLost:
-            # Somebody else may have had the partition between the two answers, while this worker stood still.
-            if cancelled():
-                raise RestoreCancelled from None
-            if member.consumer.committed(committed) == committed:
-                raise
-            raise Unavailable("the partition was taken up by another worker meanwhile; it is read again") from None
+        return start_offsets(self._log, member.group, committed, tables), dict(tables)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.engine.log import GroupMetadata, LogRecord, TopicPartition
 from services.engine.member import Member
+from services.engine.state import Progress
 from services.engine.transaction import GroupOffsets
 from services.engine.work import Batch
 
@@ -19,6 +20,8 @@ class Work:
     batch: Batch
     offsets: dict[TopicPartition, int]
     metadata: GroupMetadata
+    progress: Mapping[int, Progress]
+    """How far the partition will be done, for its changelog; empty when nothing moves."""
 
 
 def by_number(records: Sequence[LogRecord]) -> dict[int, list[LogRecord]]:

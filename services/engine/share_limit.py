@@ -3,7 +3,8 @@
 A poisoned record is the exception. When every fifth record fails, a release, a schema or reference data is wrong, and
 to go on would turn a day's trades into dead letters. So the round that would exceed the limit is not committed, the
 service's partitions are paused on this worker, and the process lives on, so that no supervisor starts it again into the
-same wall. Only a restart goes on. Other services of the worker do not notice.
+same wall. Only a restart goes on. Other services of the worker do not notice. The dead letters of that round exist
+nowhere, so the sentence about the halt names what most of them failed with, and one of their sources.
 
 Judged is the share within the last `WINDOW_RECORDS` records of a service on this worker, once there were
 `JUDGED_FROM_RECORDS`, after every single record, also within one batch. Records that only follow a failed one (PARKED)
@@ -78,6 +79,8 @@ class ShareLimits:
         self.share_max = share_max
         self.halted: dict[str, float] = {}
         """Share of each halted service."""
+        self._causes: dict[str, str] = {}
+        """What most of the refused round of each failed with."""
         self._windows: dict[str, ShareWindow] = {}
         self._remind_at = 0.0
 
@@ -92,6 +95,10 @@ class ShareLimits:
                 found.append(service)
         return found
 
+    def blame(self, service: str, cause: str) -> None:
+        """Say what the refused round failed with: it is written nowhere, for the round was not committed."""
+        self._causes[service] = cause
+
     def commit(self, service: str, verdicts: Verdicts) -> None:
         """The round was committed: its records belong to the past."""
         self._windows.setdefault(service, ShareWindow()).add(verdicts)
@@ -104,8 +111,10 @@ class ShareLimits:
         return [self._sentence(service, share) for service, share in sorted(self.halted.items())]
 
     def _sentence(self, service: str, share: float) -> str:
+        cause = self._causes.get(service)
+        failed = "" if cause is None else f"; what was refused, and is in no list, failed {cause}"
         return (
             f"{service} is halted: {share:.1%} of its last records would be dead letters, above the limit of "
-            f"{self.share_max:.1%}; mend the cause (posttrade deadletters list --service {service}), or raise "
-            "POSTTRADE_DEAD_LETTER_SHARE_MAX, and restart this worker"
+            f"{self.share_max:.1%}{failed}; mend the cause (earlier ones: posttrade deadletters list --service "
+            f"{service}), or raise POSTTRADE_DEAD_LETTER_SHARE_MAX, and restart this worker"
         )

@@ -169,7 +169,7 @@ class Snapshots:
         minutes with any change; and before it is so old that it could not be used.
         """
         found: list[tuple[int, Member, int]] = []
-        for member in members:
+        for member in [member for member in members if not member.halted]:  # which takes part in no transaction
             for number, tables in member.tables.items():
                 rows, age_seconds = tables.count(), self._age_seconds(tables)
                 if (

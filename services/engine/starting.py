@@ -1,8 +1,13 @@
 """Where a partition is read from when a worker takes it over. No default is right: too early doubles, too late loses.
 
-The group's committed offset says it. Where none is committed the partition was never read, and is read from its
-beginning, only if the changelog says so too: from the first transaction of a partition on it holds a row `Started`, and
-a group whose offsets have vanished from the cluster would otherwise do all its work a second time.
+The changelog says it: every transaction that moves the offsets of a partition writes them there too, as its row
+`Progress`. State and position are thus one, whatever the group's coordinator remembers. What the group has committed is
+the second witness:
+- less than the row, or nothing: the coordinator has forgotten (Kafka 4.2 after a kill, decision 0016; offsets that were
+  away for too long). The row is right, and a warning says so.
+- more than the row: the state is older than what was done with it. The worker stops.
+- something where the row's place is not in the log any more: a person has decided where it goes on, and is obeyed.
+Without a row a partition was never read, and is read from its beginning, only if state and group are empty as well.
 """
 
 from __future__ import annotations
@@ -11,10 +16,24 @@ from collections.abc import Mapping
 
 import structlog
 
-from services.engine.log import Log, OffsetsLost, OutgoingRecord, TopicPartition
-from services.engine.state import Started, Tables, changelog_row, changelog_topic
+from services.engine.log import Log, LogError, OffsetsLost, OutgoingRecord, TopicPartition
+from services.engine.state import Progress, Tables, changelog_row, changelog_topic
 
 log_event = structlog.get_logger("posttrade.engine")
+
+
+class StateLost(LogError):
+    """The state of a partition is older than what its group has committed, or is gone: going on would double work."""
+
+    def __init__(self, group: str, partition: TopicPartition, cause: str) -> None:
+        """Name the place and what was found; the sentence says what to do."""
+        number, service = partition.partition, group.rpartition(".")[2]
+        super().__init__(
+            f"{group} cannot go on in partition {number} of {partition.topic}: {cause}. Restore "
+            f"{changelog_topic(service)} from a copy, or set the offset back to what its state knows with "
+            f"kafka-consumer-groups --reset-offsets --group {group} --topic {partition.topic}:{number} (a new "
+            "installation: --delete-offsets); then start the worker again"
+        )
 
 
 def start_offsets(
@@ -23,61 +42,92 @@ def start_offsets(
     """Where processing goes on, of what was committed and restored. Raises OffsetsLost when that place is not there.
 
     `committed` must have been asked before the tables were restored: what a predecessor still commits is then part of
-    both.
+    both. Raises StateLost when the tables know less than the group.
     """
     starts = log.start_offsets(committed)
     ends = log.end_offsets(committed, committed_only=False)
     offsets: dict[TopicPartition, int] = {}
     first: dict[str, int] = {}
-    for partition, offset in committed.items():
+    for partition, told in committed.items():
+        known = _known(tables[partition.partition], partition)
         start, end = starts[partition], ends[partition]
-        if offset is None:
-            _check_never_started(group, partition, tables[partition.partition])
-            first[f"{partition.topic}[{partition.partition}]"] = start
-        elif not start <= offset <= end:
+        if known is None:
+            _check_never_read(group, partition, told, tables[partition.partition])
+            if told is None:
+                first[f"{partition.topic}[{partition.partition}]"] = start
+        offset = _agreed(group, partition, told, known, start, end)
+        if not start <= offset <= end:
             held = f"offsets {start} to {end - 1}" if start < end else f"no record, and goes on at offset {end}"
             raise OffsetsLost(group, partition, f"its next offset is {offset}, but the partition holds {held}")
-        offsets[partition] = start if offset is None else offset
+        offsets[partition] = offset
     if first:
         log_event.info("partitions are read for the first time, from their beginning", group=group, offsets=first)
     return offsets
 
 
-def _check_never_started(group: str, partition: TopicPartition, tables: Tables) -> None:
-    started = tables.rows[Started].get(_key(partition.partition))
-    if started is None and tables.count() == 0:
+def _known(tables: Tables, partition: TopicPartition) -> int | None:
+    row = tables.rows[Progress].get(_key(partition.partition))
+    return row.offsets.get(partition.topic) if isinstance(row, Progress) else None
+
+
+def _check_never_read(group: str, partition: TopicPartition, told: int | None, tables: Tables) -> None:
+    """An offset is not known of an input that this version reads for the first time, or of an untouched partition."""
+    if _key(partition.partition) in tables.rows[Progress]:
         return
-    if isinstance(started, Started) and partition.topic not in started.offsets:
-        return  # an input that this version of the service reads for the first time
-    first = started.offsets[partition.topic] if isinstance(started, Started) else "an unknown offset"
-    cause = f"it was first read from {first} on, but the group has no committed offset any more"
-    raise OffsetsLost(group, partition, cause)
+    if told is not None:
+        cause = f"the group has committed offset {told}, but the state holds no trace of it"
+        raise StateLost(group, partition, cause)
+    if tables.count() > 0:
+        raise StateLost(group, partition, "its state does not say how far it was read, and the group has no offset")
 
 
-def started_changes(tables: Mapping[int, Tables], offsets: Mapping[TopicPartition, int]) -> dict[int, Started]:
-    """The row to be written for each number of which an input is read for the first time."""
-    changes: dict[int, Started] = {}
+def _agreed(group: str, partition: TopicPartition, told: int | None, known: int | None, start: int, end: int) -> int:
+    """The one offset of two witnesses, either of which may be silent."""
+    if known is None:
+        return start if told is None else told
+    if told == known:
+        return known
+    if start <= known <= end:
+        if told is not None and told > known:
+            raise StateLost(group, partition, f"the group has committed offset {told}, but its state ends at {known}")
+        _warn("the group has forgotten offsets; its state knows them", group, partition, told, known)
+        return known
+    if told is not None and start <= told <= end:
+        _warn("the group's offset was set by hand and is obeyed", group, partition, told, known)
+        return told
+    return known
+
+
+def _warn(sentence: str, group: str, partition: TopicPartition, told: int | None, known: int) -> None:
+    place = f"{partition.topic}[{partition.partition}]"
+    log_event.warning(sentence, group=group, partition=place, committed=told, known=known)
+
+
+def progress_changes(tables: Mapping[int, Tables], offsets: Mapping[TopicPartition, int]) -> dict[int, Progress]:
+    """The row to be written for each number of which an offset moves. `offsets` holds whole numbers, every input."""
+    changes: dict[int, Progress] = {}
     for number, table in tables.items():
-        row = table.rows[Started].get(_key(number))
-        known = row.offsets if isinstance(row, Started) else {}
+        row = table.rows[Progress].get(_key(number))
+        known = row.offsets if isinstance(row, Progress) else {}
         now = {partition.topic: offset for partition, offset in offsets.items() if partition.partition == number}
-        if now.keys() - known.keys():
-            changes[number] = Started(offsets=now | known)
+        if now != {topic: known.get(topic) for topic in now}:
+            changes[number] = Progress(offsets=known | now)
     return changes
 
 
-def started_records(service: str, changes: Mapping[int, Started]) -> list[OutgoingRecord]:
+def progress_records(service: str, changes: Mapping[int, Progress]) -> list[OutgoingRecord]:
     """The changelog records of these rows."""
     topic = changelog_topic(service)
     return [
-        OutgoingRecord(topic, *changelog_row(Started, _key(number), row), (), number) for number, row in changes.items()
+        OutgoingRecord(topic, *changelog_row(Progress, _key(number), row), (), number)
+        for number, row in changes.items()
     ]
 
 
-def apply_started(tables: Mapping[int, Tables], changes: Mapping[int, Started]) -> None:
+def apply_progress(tables: Mapping[int, Tables], changes: Mapping[int, Progress]) -> None:
     """Take the rows over once they are committed."""
     for number, row in changes.items():
-        tables[number].apply([(Started, _key(number), row)])
+        tables[number].apply([(Progress, _key(number), row)])
 
 
 def _key(number: int) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from services.domain.record import Record
 from services.domain.reference import ReferenceData
 from services.engine.agenda import Agenda
-from services.engine.quarantine import Parked, Quarantine
+from services.engine.quarantine import Parked, Quarantine, holds
 from services.stage import DueAt, due_by_scan
 
 T = TypeVar("T", bound=Record)
@@ -24,14 +24,14 @@ _ENCODER = msgspec.json.Encoder(decimal_format="string", order="deterministic")
 _DELETED = object()
 
 
-class Started(Record, kw_only=True):
-    """That a partition was taken up, under its number as text; written once, in its first transaction."""
+class Progress(Record, kw_only=True):
+    """How far the inputs of a partition are done, under its number as text; part of every transaction that moves it."""
 
     offsets: dict[str, int]
-    """Where each input topic was first read from."""
+    """The next offset of each input topic."""
 
 
-ENGINE_KINDS: tuple[type[Record], ...] = (Quarantine, Parked, Started)
+ENGINE_KINDS: tuple[type[Record], ...] = (Quarantine, Parked, Progress)
 """The record types of the engine's own tables."""
 
 
@@ -92,8 +92,8 @@ class Tables:
             raise StateError(f"changelog row of table {name} does not fit: {error}") from error
 
     def count(self) -> int:
-        """Rows in all tables, but for the mark that the partition was taken up."""
-        return sum(len(rows) for kind, rows in self.rows.items() if kind is not Started)
+        """Rows in all tables, but for the one that says how far the inputs are done."""
+        return sum(len(rows) for kind, rows in self.rows.items() if kind is not Progress)
 
 
 class Overlay:
@@ -159,6 +159,11 @@ class Overlay:
 
         keys, first = self._tables.agenda(kind).look(time_of, until)
         return [(key, rows[key]) for key in keys], first
+
+    def is_held(self, key: str) -> bool:
+        """Whether records with this key wait for a repair, changes of this call included."""
+        anything_waits = self._rows[Quarantine] or self._changes.get(Quarantine)
+        return bool(anything_waits) and holds(self, key)
 
     def has_rows(self, kind: type[Record]) -> bool:
         """Whether the committed table has any row; says nothing about the changes of this call."""

@@ -40,7 +40,7 @@ from services.engine.log import (
     TransactionalProducer,
     Unavailable,
 )
-from services.engine.outage import Patience
+from services.engine.outage import NotAwaited, Patience
 from services.engine.runtime import SYSTEM, Runtime
 
 REFUSED, UNKNOWN, EXPIRED, IDLE = "refused", "unknown", "expired", "idle"
@@ -106,10 +106,13 @@ class Transactions:
             self._used_at = self._runtime.monotonic()
         except AbortRequired as error:
             self._doubt = REFUSED
+            self._leave_it_to_the_log(began)
             self._abort(error, began)
             raise NotCommitted(str(error)) from error
         except LogError as error:
-            self._replace(self._reason_of(error, began))
+            self._doubt = self._reason_of(error, began)
+            self._leave_it_to_the_log(began)
+            self._replace(self._doubt)
             raise InDoubt(str(error)) from error
 
     def _run(self, records: Sequence[OutgoingRecord], groups: Iterable[GroupOffsets]) -> None:
@@ -123,12 +126,23 @@ class Transactions:
     def _idleness(self) -> str | None:
         return IDLE if self._runtime.monotonic() - self._used_at >= IDLE_SECONDS_MAX else None
 
+    def _leave_it_to_the_log(self, began: float) -> None:
+        """Raise NotAwaited when the worker stops and the transaction is so old that the log soon ends it by itself.
+
+        A stop has few seconds, and the calls that would end it wait as long as those before them have waited.
+        """
+        age_seconds = self._runtime.monotonic() - began
+        if self._patience.is_stopping and age_seconds >= self._producer.transaction_timeout_seconds / 2:
+            raise NotAwaited("the end of a transaction")
+
     def _abort(self, cause: Exception, began: float) -> None:
         try:
             self._producer.abort()
         except LogError as error:
             # An abort that fails leaves the same doubt as a commit that fails; a new producer settles both.
-            self._replace(UNKNOWN if isinstance(error, AbortRequired) else self._reason_of(error, began))
+            reason = UNKNOWN if isinstance(error, AbortRequired) else self._reason_of(error, began)
+            self._leave_it_to_the_log(began)
+            self._replace(reason)
             raise InDoubt(str(cause)) from cause
 
     def _reason_of(self, error: LogError, began: float) -> str:

@@ -58,9 +58,14 @@ class EnrichmentStage:
         return outcomes
 
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
-        """Try waiting trades again, each once per change of reference data; what goes on closes its exception."""
+        """Try waiting trades again, each once per change of reference data; what goes on closes its exception.
+
+        Trades of an order that is held stay where they are: what waits there for a repair may cancel them.
+        """
         self._forget_tries_of_other_data(state.reference)
-        untried, _ = state.due(WaitingTrade, self._due_at_change, self._changes_seen)
+        due, _ = state.due(WaitingTrade, self._due_at_change, self._changes_seen)
+        # The order is the same in all versions: capture sees to it. What is held stays due, and is named at each call.
+        untried = [(trade_id, waiting) for trade_id, waiting in due if not state.is_held(waiting.trades[0].order_id)]
         outcomes: list[Outcome] = []
         for trade_id, waiting in untried:
             if len(outcomes) >= OUTCOMES_PER_CALL_MAX:

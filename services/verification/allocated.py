@@ -10,6 +10,7 @@ from typing import NamedTuple
 from services.domain import identity
 from services.domain.code import Side
 from services.verification.cash import Charges, charges_of, is_exact, net_follows
+from services.verification.chains import Chains
 from services.verification.inputs import Input
 from services.verification.judge import V2, V4, Judge
 from services.verification.letters import place
@@ -174,9 +175,10 @@ def _waiting(row: Plain) -> Waiting:
 class Allocated:
     """Gathers blocks."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, chains: Chains) -> None:
         """Start before the first fill."""
         self._judge = judge
+        self._chains = chains
         self.blocks: dict[str, Block] = {}
         self._terms: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._allocation_ids: set[str] = set()
@@ -248,6 +250,7 @@ class Allocated:
         check(V2, _match_key_follows(entry, record), where, allocation_id, "has a match key that does not follow")
         exact = check(V4, is_exact(record, CASH_FIELDS), where, allocation_id, "has an amount that is not exact")
         check(V4, exact and net_follows(record), where, allocation_id, "has a net amount that is not its parts' sum")
+        self._chains.check(where, record["account"], record, "account_chain")
         block.shares.append(
             Share(
                 allocation_id=allocation_id,

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from services.verification import allocated, captured, confirmed, enriched, instructed, names
 from services.verification.block_rows import settle_blocks
 from services.verification.cases import Cases
+from services.verification.chains import Chains
 from services.verification.ends import judge_counters, judge_ends, judge_lag
 from services.verification.inputs import Inputs
 from services.verification.judge import V2, V7, V8, Judge
 from services.verification.letters import Letters, place
-from services.verification.model import Decode, Entry, Report, World
+from services.verification.model import Decode, Entry, Place, Report, World
 from services.verification.plain import Plain
 from services.verification.repairs import Repairs
 from services.verification.rows import Columns, Rows
@@ -45,6 +46,7 @@ class _Audit:
         judge.is_quiet = False
         self._repairs = Repairs(world, judge, self._letters)
         self._inputs = Inputs(world, decode, judge, self._letters, self._repairs, since_ms)
+        self._chains = Chains(world, decode, judge)
         self._produced: Counter[tuple[str, str]] = Counter()
 
     def run(self, *, is_cut: bool) -> Report:
@@ -56,11 +58,12 @@ class _Audit:
             self._letters.left_over()
         for service, count in self._cases.written.items():
             self._produced[service, names.EXCEPTIONS] += count
+        self._chains.settle()
         judge_ends(self._world, self._judge, is_cut=is_cut)
         judge_lag(self._world, self._judge, self._inputs.in_flight, self._inputs.read)
         judge_counters(self._world, self._judge, self._produced, self._cases.opened, self._letters.counts)
         self._judge.leave_out(V8, "this version writes no audit chain, so there is none to verify")
-        return self._judge.report()
+        return self._judge.report(self._inputs.waiting)
 
     # --- hops
 
@@ -73,8 +76,9 @@ class _Audit:
                     hop.take_input(given)
         for given in inputs.replayed(names.CAPTURE):
             hop.take_input(given)
-        enriched_hop = enriched.Enriched(judge, self._cases)
-        allocated_hop, confirmed_hop = allocated.Allocated(judge), confirmed.Confirmed(judge, self._cases)
+        enriched_hop = enriched.Enriched(judge, self._cases, self._chains)
+        allocated_hop = allocated.Allocated(judge, self._chains)
+        confirmed_hop = confirmed.Confirmed(judge, self._cases)
         for topic, service, take_output, take_input in (
             (names.CAPTURED, names.ENRICHMENT, hop.take_trade, enriched_hop.take_trade),
             (names.REQUESTS, names.ALLOCATION, hop.take_request, allocated_hop.take_request),
@@ -176,10 +180,14 @@ class _Audit:
         compare(rows)
         if self._since_ms is None:
             rows.left_over()
-        if self._world.settled:
-            rows.judge_started(self._inputs.committed(service))
+        rows.judge_progress(self._inputs.committed(service), self._ends_of(service), settled=self._world.settled)
         rows.judge_queues()
         self._repairs.compare(service, rows.parked)
+
+    def _ends_of(self, service: str) -> Mapping[Place, int]:
+        """Where the inputs of a service end, repairs among them."""
+        topics = {*names.INPUTS[service], names.repairs_of(service)} & set(self._world.topics())
+        return {(topic, number): end for topic in topics for number, end in self._world.high_watermarks(topic).items()}
 
     def _policies(self) -> Mapping[str, set[str]] | None:
         """Every allocation policy that reference data ever gave an account; None without reference data."""

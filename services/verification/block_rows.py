@@ -67,7 +67,7 @@ def _compare_fills(rows: Rows, audit: BlockAudit, judge: Judge) -> None:
         if not judge.check(V6, found is not None, name, "is not remembered") or found is None:
             continue
         expected = (audit.block_id, fills[-1].version, audit.open_reason(trade_id))
-        judge.check(V6, found[:3] == expected, name, "has", *found[:3], "where", *expected, "follows")
+        judge.check_row(name, found[:3], expected)
         live = audit.live.get(trade_id)
         if live is None:
             judge.check(V6, found[3] != "LIVE", name, "is remembered as part of its block, and is not")

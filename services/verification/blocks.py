@@ -10,7 +10,7 @@ from services.domain import identity, money
 from services.verification import cash
 from services.verification.allocated import Block, Fill, Request, Share, Waiting
 from services.verification.cases import Case, Cases, open_reasons
-from services.verification.judge import V1, V2, V4, V7, Judge
+from services.verification.judge import V1, V2, V4, V7, Judge, Moving
 from services.verification.names import ALLOCATION
 
 TEMPLATE_SHARES_MAX = 500
@@ -162,8 +162,8 @@ class BlockAudit:
                 if case.opened and reason != CONFLICTS
             ]
             if self.is_applied(request):
-                judge.check(V1, not missing, *said, "was applied without the shares", ", ".join(missing))
-                judge.check(V7, not reasons, *said, "was applied and refused:", ", ".join(reasons))
+                judge.check(V1, not missing, *said, "was applied without the shares", Moving(", ".join(missing)))
+                judge.check(V7, not reasons, *said, "was applied and refused:", Moving(", ".join(reasons)))
             elif self.is_pending(request):
                 may_wait = not self.is_complete or self.waits_for_data
                 judge.check(V1, may_wait, *said, "was neither applied nor refused although the block is complete")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from services.domain import identity
-from services.verification.judge import V2, V3, Judge
+from services.verification.judge import V2, V3, Judge, Moving
 from services.verification.letters import place
 from services.verification.model import Decode, Entry
 from services.verification.names import CAPTURE, INPUTS
@@ -107,7 +107,7 @@ class Cases:
         """After every subject was asked for: what remains is about nothing."""
         for (service, subject), by_reason in self._by_subject.items():
             for case in by_reason.values():
-                sentence = ("exception", case.reason, "of", service, "at", case.where, "is about", subject)
+                sentence = ("exception", case.reason, "of", service, "at", Moving(case.where), "is about", subject)
                 self._judge.check(V2, case.claimed, *sentence, "which is not there")
 
 

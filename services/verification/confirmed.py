@@ -236,7 +236,7 @@ class Confirmed:
         name = f"state.confirmation[{side.partition}] Deadline/{side.key}"
         if not self._judge.check(V6, found is not None, name, "is not remembered") or found is None:
             return
-        self._judge.check(V6, found[:2] == expected, name, "has", *found[:2], "where", *expected, "follows")
+        self._judge.check_row(name, found[:2], expected)
         if not found[1] and not self._judge.is_quiet:
             deadlines[side.partition] = min(found[2], deadlines.get(side.partition, found[2]))
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from services.verification.cases import Case, Cases
 from services.verification.cash import fill_follows, is_exact, net_follows
+from services.verification.chains import Chains
 from services.verification.inputs import Input
-from services.verification.judge import V1, V2, V3, V4, V7, Judge
+from services.verification.judge import V1, V2, V3, V4, V7, Judge, Moving
 from services.verification.letters import place
 from services.verification.model import Entry
 from services.verification.names import CAPTURED, CAPTURED_FIELDS, ENRICHMENT
@@ -52,10 +53,11 @@ class Trade:
 class Enriched:
     """What enrichment was given and what it made of it."""
 
-    def __init__(self, judge: Judge, cases: Cases) -> None:
+    def __init__(self, judge: Judge, cases: Cases, chains: Chains) -> None:
         """Start before the first trade."""
         self._judge = judge
         self._cases = cases
+        self._chains = chains
         self._trades: dict[str, Trade] = {}
         self._last: dict[str, int] = {}
         """By order: offset of the captured trade behind the latest enriched one."""
@@ -81,6 +83,7 @@ class Enriched:
         exact = check(V4, is_exact(record, money), where, "has an amount that is not exact")
         check(V4, exact and fill_follows(record), where, trade_id, "has cash that does not follow from its fill")
         check(V4, exact and net_follows(record), where, trade_id, "has a net amount that is not the sum of its parts")
+        self._chains.check(where, record["counterparty"], record, "counterparty_chain")
         known = version is not None and version.content == content
         if not check(V2, known, where, trade_id, "version", number, "is not what was captured"):
             return
@@ -129,7 +132,7 @@ class Enriched:
             "versions did not go on,",
             refused,
             "were refused, and it",
-            "waits" if waits else "does not wait",
+            Moving("waits" if waits else "does not wait"),
         )
         check(V1, len(left) <= refused + len(waiting) and bool(waiting) == waits, where, trade_id, *told)
         check(V7, refused <= len(left), where, trade_id, *told)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
-from xml.sax.saxutils import unescape
 
 from services.domain import identity, money
 from services.verification.cases import Cases
@@ -16,6 +14,7 @@ from services.verification.cash import is_exact
 from services.verification.inputs import Input
 from services.verification.judge import V1, V2, V4, V7, Judge
 from services.verification.letters import place
+from services.verification.message import elements_of, marks
 from services.verification.model import Entry
 from services.verification.names import INSTRUCTED_AS, SETTLEMENT
 from services.verification.plain import SEPARATOR, Plain, digest, text
@@ -29,18 +28,6 @@ TABLES: dict[str, Columns] = {
 
 VERSION, LEG = 1, "DVP"
 ECONOMICS = ("quantity", "amount", "currency", "accrued_interest", "deal_price")
-
-_MESSAGE_ID = re.compile(r"<TxId>([^<]*)</TxId>")
-_MESSAGE_AMOUNT = re.compile(
-    r'<SttlmAmt>(?:<AcrdIntrstInd>[a-z]*</AcrdIntrstInd>)?<Amt Ccy="([A-Z]{3})">([0-9.]+)</Amt>'
-    r"<CdtDbtInd>([A-Z]{4})</CdtDbtInd>"
-)
-_MESSAGE_QUANTITY = re.compile(r"<SttlmQty><Qty><(?:Unit|FaceAmt)>([0-9.]+)<")
-_MESSAGE_REST = re.compile(
-    r"<SctiesMvmntTp>([A-Z]*)</.*<SttlmDt><Dt><Dt>([0-9-]*)</.*<ISIN>([A-Z0-9]*)</.*<SfkpgAcct><Id>([^<]*)</Id>"
-    r"</SfkpgAcct></QtyAndAcctDtls>",
-    re.DOTALL,
-)
 
 Holding = tuple[str, str, str, str, bool]
 """Account, ISIN, settlement date, currency, and whether it is delivered."""
@@ -66,7 +53,8 @@ class Trade(NamedTuple):
 class Instruction(NamedTuple):
     """What the message of an instruction must say."""
 
-    said: tuple[str, ...]
+    economics: bytes
+    rest: bytes
     where: str
 
 
@@ -117,7 +105,7 @@ class Instructed:
         allocation_id, instruction_id = record["allocation_id"], record["instruction_id"]
         once = check(V2, instruction_id not in self._instructions, where, instruction_id, "is instructed a second time")
         if once:
-            self._instructions[instruction_id] = Instruction(_said(record), where)
+            self._instructions[instruction_id] = Instruction(*marks(elements_of(record)), where)
         trade = self._trades.get(allocation_id)
         if not check(V2, trade is not None, where, instruction_id, "instructs what was not confirmed:", allocation_id):
             return
@@ -135,7 +123,8 @@ class Instructed:
         rest = _digest_as(record, names, economics=False) == trade.rest
         directed = record["movement"] == ("DELI" if trade.delivers else "RECE")
         paid = record["payment"] == ("APMT" if trade.amount else "FREE")
-        check(V2, rest and directed and paid, where, instruction_id, "has other terms than were confirmed")
+        named = record["common_reference"] is None  # confirmations carry none on which both sides could have agreed
+        check(V2, rest and directed and paid and named, where, instruction_id, "has other terms than were confirmed")
         sums = self._sums[_holding(record, delivers=record["movement"] == "DELI")]
         sums[2], sums[3] = money.add(sums[2], record["quantity"]), money.add(sums[3], record["amount"])
 
@@ -149,8 +138,10 @@ class Instructed:
         if not check(V2, instruction is not None, where, instruction_id, "is a message without an instruction"):
             return
         assert instruction is not None
-        says = _read_message(record["text"])
-        check(V4, says == instruction.said, where, instruction_id, "says something else than its instruction")
+        economics, rest = marks(record["elements"])
+        same = economics == instruction.economics
+        check(V4, same, where, instruction_id, "says another quantity, price or cash than its instruction")
+        check(V2, rest == instruction.rest, where, instruction_id, "says other terms than its instruction")
 
     def settle(self, rows: Rows) -> None:
         """Every confirmed trade was instructed or refused, and that is what is remembered."""
@@ -195,9 +186,7 @@ class Instructed:
 
     def _judge_sums(self) -> None:
         for (account, isin, day, currency, delivers), sums in self._sums.items():
-            told = (
-                f"{account} {isin} {day} {'delivers' if delivers else 'receives'} {sums[2]} for {sums[3]} {currency}",
-            )
+            told = (account, isin, day, "delivers" if delivers else "receives", sums[2], "for", sums[3], currency)
             self._judge.check(V4, sums[:2] == sums[2:], *told, "by instruction, confirmed are", sums[0], "for", sums[1])
 
 
@@ -209,39 +198,6 @@ def _digest_as(record: Plain, names: Mapping[str, str], *, economics: bool) -> b
 
 def _holding(record: Plain, *, delivers: bool) -> Holding:
     return record["account"], record["isin"], text(record["settlement_date"]), record["currency"], delivers
-
-
-def _said(record: Plain) -> tuple[str, ...]:
-    """What the text of the message must repeat."""
-    paid = record["payment"] == "APMT"
-    return (
-        record["instruction_id"],
-        record["currency"] if paid else "",
-        text(record["amount"]) if paid else "",
-        ("CRDT" if record["movement"] == "DELI" else "DBIT") if paid else "",
-        text(record["quantity"]),
-        record["movement"],
-        text(record["settlement_date"]),
-        record["isin"],
-        record["own_chain"]["safekeeping_account"],
-    )
-
-
-def _read_message(message: str) -> tuple[str, ...]:
-    name, amount = _MESSAGE_ID.search(message), _MESSAGE_AMOUNT.search(message)
-    quantity, rest = _MESSAGE_QUANTITY.search(message), _MESSAGE_REST.search(message)
-    return (
-        name[1] if name else "",
-        amount[1] if amount else "",
-        _number(amount[2]) if amount else "",
-        amount[3] if amount else "",
-        _number(quantity[1]) if quantity else "",
-        *((*rest.groups()[:3], unescape(rest[4])) if rest else ()),
-    )
-
-
-def _number(found: str) -> str:
-    return text(Decimal(found)) if found.count(".") <= 1 and found != "." else ""
 
 
 def _mark(record: Plain) -> bytes:

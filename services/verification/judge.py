@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
 
-from services.verification.model import Finding, Report
+from services.verification.model import Finding, Report, Waiting
 from services.verification.plain import SEPARATOR, text
 
 V1, V2, V3, V4, V5, V6, V7, V8, V9, V10 = (f"V{number}" for number in range(1, 11))
@@ -24,6 +27,16 @@ TITLES = {
 """Each invariant with its short name, in order."""
 
 
+@dataclass(frozen=True)
+class Moving:
+    """Part of a sentence that changes while work goes on, as every number does: told, but no part of the identity."""
+
+    value: object
+
+    def __str__(self) -> str:
+        return text(self.value)
+
+
 class Judge:
     """Collects what the checks find; decides nothing itself."""
 
@@ -33,13 +46,18 @@ class Judge:
         self._checked: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._breaks: defaultdict[str, list[str]] = defaultdict(list)
+        self._identities: defaultdict[str, list[str]] = defaultdict(list)
         self._notes: defaultdict[str, list[str]] = defaultdict(list)
         self._unjudged: set[str] = set()
         self.is_quiet = False
         """While set, nothing is counted: what is looked at is older than what is judged."""
 
     def check(self, invariant: str, holds: bool, *sentence: object) -> bool:  # noqa: FBT001
-        """Count one comparison; when it does not hold, the parts of the sentence are joined and kept as a break."""
+        """Count one comparison; when it does not hold, the parts of the sentence are joined and kept as a break.
+
+        Which break it is, is said by the parts that neither are numbers nor `Moving`; an offset that belongs to it
+        must therefore be given as text.
+        """
         if self.is_quiet:
             return holds
         self._checked[invariant] += 1
@@ -47,7 +65,14 @@ class Judge:
             self._counts[invariant] += 1
             if len(self._breaks[invariant]) < self._breaks_max:
                 self._breaks[invariant].append(" ".join(map(text, sentence)).replace(SEPARATOR, "/"))
+                lasting = (text(part) for part in sentence if not isinstance(part, Moving | Decimal | int))
+                self._identities[invariant].append(" ".join(lasting))
         return holds
+
+    def check_row(self, name: str, found: tuple[object, ...], expected: tuple[object, ...]) -> bool:
+        """Compare what is remembered under a name of the state with what follows; both move while work goes on."""
+        told = (*map(Moving, found), "where", *map(Moving, expected), "follows")
+        return self.check(V6, found == expected, name, "has", *told)
 
     def note(self, invariant: str, sentence: str) -> None:
         """Say something about an invariant that is no break."""
@@ -58,8 +83,8 @@ class Judge:
         self._unjudged.add(invariant)
         self.note(invariant, why)
 
-    def report(self) -> Report:
-        """The ten findings."""
+    def report(self, waiting: Iterable[Waiting] = ()) -> Report:
+        """The ten findings, and what was not processed yet."""
         return Report(
             tuple(
                 Finding(
@@ -67,10 +92,12 @@ class Judge:
                     title=title,
                     checked=self._checked[name],
                     breaks=tuple(self._breaks[name]),
+                    identities=tuple(self._identities[name]),
                     break_count=self._counts[name],
                     judged=name not in self._unjudged,
                     note="; ".join(self._notes[name]),
                 )
                 for name, title in TITLES.items()
-            )
+            ),
+            tuple(waiting),
         )

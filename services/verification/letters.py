@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from services.verification.judge import V2, V7, Judge
@@ -15,6 +16,8 @@ from services.verification.plain import bytes_digest
 _FIRST_ADDED = "err.class"
 """Where the engine's headers begin: the last of that name."""
 _FIRST_ATTEMPT = "1"
+_PARKED = "PARKED"
+_BEHIND = re.compile(r"waits behind (.+)/(\d+)/(\d+) of the same key")
 _CHANGED = "repair.changed"
 
 Source = tuple[str, str, int, int]
@@ -40,6 +43,10 @@ class Letters:
         """By service and error class."""
         self.parked: set[Source] = set()
         """Sources that wait for a repair, or did: the engine remembers them until they are resolved."""
+        self.names: dict[Source, str] = {}
+        """Of these the name under which each waits: `key/…` when others wait behind it."""
+        self.behind: dict[Source, int] = {}
+        """Of those put aside unprocessed the offset, in the same partition, of the record they had to wait for."""
 
     def read(self, entries: Iterable[Entry]) -> None:
         """Take all dead letters in."""
@@ -58,11 +65,19 @@ class Letters:
             self.counts[service, headers.get(_FIRST_ADDED, "")] += 1
             if "attempt" in headers:
                 self.parked.add(source)
+                self.names[source] = headers.get("quarantine", "")
+                self._note_behind(source, headers)
             changed = headers.get(_CHANGED)
             says = changed is None or changed == hashlib.sha256(entry.value or b"").hexdigest()
             check(V7, says, "dead letter at", where, "is not the repair it says it is")
             letter = _Letter(where, _content(entry, with_value=changed is None), changed is not None)
             self._letters.setdefault(source, []).append(letter)
+
+    def _note_behind(self, source: Source, headers: Mapping[str, str]) -> None:
+        _, topic, partition, offset = source
+        found = _BEHIND.match(headers.get("err.message", "")) if headers.get(_FIRST_ADDED) == _PARKED else None
+        if found is not None and (found[1], int(found[2])) == (topic, partition) and int(found[3]) < offset:
+            self.behind[source] = int(found[3])
 
     def about(self, service: str, entry: Entry) -> bool:
         """Whether the service gave this input up; the letters are compared with it byte for byte."""
@@ -81,6 +96,14 @@ class Letters:
         for letters in self._letters.values():
             for letter in letters:
                 self._judge.check(V2, False, "dead letter at", letter.where, "stands for what is not there")  # noqa: FBT003
+
+
+def key_name(key: bytes | None) -> str:
+    """The name under which records of a key wait; empty for one by which nothing can be joined."""
+    try:
+        return f"key/{key.decode()}" if key else ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def place(entry: Entry) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 Place = tuple[str, int]
@@ -13,8 +14,9 @@ Decode = Callable[[str, bytes | None], Mapping[str, Any] | None]
 """Topic and value to plain values, or None when the value cannot be read.
 
 Records are mappings of field names to strings, ints, Decimals, dates, lists and mappings. On `front-office.fix` a field
-`message` says EXECUTION, ALLOCATION or IGNORED. On `settlement.messages` the one field is `text`. State rows are JSON
-and are read by the auditor itself.
+`message` says EXECUTION, ALLOCATION or IGNORED. On `settlement.messages` the one field `elements` maps the path of each
+element that has text, and `path@name` of each attribute, to that text. State rows are JSON and are read by the auditor
+itself.
 """
 
 
@@ -87,6 +89,25 @@ class Finding:
     judged: bool = True
     """Whether there was anything to judge by; False is neither good nor bad."""
     note: str = ""
+    identities: tuple[str, ...] = ()
+    """Of each listed break what stays of it while work goes on: two readings tell the same break by it."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Input that a service has not processed yet."""
+
+    service: str
+    topic: str
+    count: int
+    oldest_ms: int
+    """When the oldest of it entered the log, milliseconds since the epoch."""
+
+    @property
+    def since(self) -> str:
+        """The same for people."""
+        moment = datetime.fromtimestamp(self.oldest_ms // 1000, tz=UTC)
+        return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @dataclass(frozen=True)
@@ -94,6 +115,8 @@ class Report:
     """The ten findings in their order."""
 
     findings: tuple[Finding, ...]
+    waiting: tuple[Waiting, ...] = ()
+    """What lies behind the committed offsets, by service and topic."""
 
     @property
     def is_sound(self) -> bool:
@@ -102,9 +125,27 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """One line: ALL TRADES ACCOUNTED FOR, or how many breaks of which kind."""
-        if self.is_sound:
-            return "ALL TRADES ACCOUNTED FOR"
+        """One line: ALL TRADES ACCOUNTED FOR, or how many breaks of which kind; and what is not processed yet."""
+        if self.waiting:
+            begun = "ALL PROCESSED TRADES ACCOUNTED FOR" if self.is_sound else self._broken
+            return f"{begun}; {self._unprocessed}"
+        return "ALL TRADES ACCOUNTED FOR" if self.is_sound else self._broken
+
+    @property
+    def _unprocessed(self) -> str:
+        oldest = min(self.waiting, key=lambda one: one.oldest_ms)
+        counts: dict[str, int] = {}
+        for one in self.waiting:
+            counts[one.service] = counts.get(one.service, 0) + one.count
+        by_service = ", ".join(f"{service} {count}" for service, count in counts.items())
+        total = sum(counts.values())
+        return (
+            f"{total} RECORD{'S' if total > 1 else ''} NOT YET PROCESSED, "
+            f"oldest from {oldest.since} in {oldest.topic}, by service: {by_service}"
+        )
+
+    @property
+    def _broken(self) -> str:
         broken = [finding for finding in self.findings if finding.break_count]
         return "NOT ACCOUNTED FOR: " + ", ".join(
             f"{finding.break_count} × {finding.invariant} {finding.title}" for finding in broken

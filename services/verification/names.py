@@ -15,6 +15,7 @@ ENRICHED, ALLOCATED, CONFIRMED = "trades.enriched", "trades.allocated", "trades.
 INSTRUCTIONS, MESSAGES = "settlement.instructions", "settlement.messages"
 EXCEPTIONS, DEAD_LETTERS = "exceptions", "dead-letters"
 ACCOUNTS = "reference.accounts"
+STANDING_INSTRUCTIONS = "reference.standing-settlement-instructions"
 
 INPUTS: Mapping[str, tuple[str, ...]] = {
     CAPTURE: (EXECUTIONS, FIX, ALLOCATIONS, COUNTERPARTIES),
@@ -34,6 +35,7 @@ WRITERS: Mapping[str, str] = {
 
 CAUSES_FIRST = (
     ACCOUNTS,
+    STANDING_INSTRUCTIONS,
     *INPUTS[CAPTURE],
     *(f"repairs.{service}" for service in INPUTS),
     *WRITERS,
@@ -59,6 +61,8 @@ def repairs_of(service: str) -> str:
     """Topic of what people gave a service again after it failed."""
     return f"repairs.{service}"
 
+
+CHAIN_FIELDS = ("depository_bic", "participant_bic", "participant_account", "client_bic", "safekeeping_account")
 
 EXECUTION_FIELDS = (
     "sender", "execution_id", "execution_type", "execution_reference_id", "order_id", "account", "side", "security_id",

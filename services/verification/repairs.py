@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -14,6 +15,13 @@ from services.verification.names import INPUTS, repairs_of
 REPLAYED, DISCARDED = "REPLAYED", "DISCARDED"
 RESOLVED_TOPIC = "dead-letters.resolved"
 _FIRST_ADDED = "repair.id"
+
+
+TO_THE_END = sys.maxsize
+"""An offset behind every other."""
+
+Line = tuple[str, str, int, str]
+"""Service, topic, partition, and the name under which records of a key wait."""
 
 
 class Repairs:
@@ -74,6 +82,28 @@ class Repairs:
         own = repair.headers[: len(names) - 1 - names[::-1].index(_FIRST_ADDED)]
         topic = parts[0] if parts[0] in INPUTS[service] else ""
         return repair._replace(topic=topic, partition=int(parts[1]), offset=int(parts[2]), headers=own)
+
+    def waits(self, source: Source) -> bool:
+        """Whether the record was put aside and is not resolved."""
+        return source in self._letters.parked and source not in self._resolved
+
+    def held(self) -> dict[Line, dict[int, int]]:
+        """Where records of a key had to wait: the offset of what held them, and the last offset of which it is known.
+
+        What was put aside behind another shows that this one still waited then; what is not resolved waits to the end.
+        """
+        held: defaultdict[Line, dict[int, int]] = defaultdict(dict)
+        for source, name in self._letters.names.items():
+            if not name.startswith("key/"):
+                continue
+            service, topic, partition, offset = source
+            spans = held[service, topic, partition, name]
+            if self.waits(source):
+                spans[offset] = TO_THE_END
+            first = self._letters.behind.get(source)
+            if first is not None:
+                spans[first] = max(offset, spans.get(first, offset))
+        return held
 
     def compare(self, service: str, parked: Iterable[tuple[str, int, int]]) -> None:
         """What waits for a repair is exactly what was put aside and not resolved."""

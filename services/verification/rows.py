@@ -6,17 +6,19 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from services.verification.judge import V6, Judge
+from services.verification.judge import V6, Judge, Moving
 from services.verification.letters import place
 from services.verification.model import Entry, Place
-from services.verification.plain import text
 
 T = TypeVar("T")
 Columns = Mapping[str, Callable[[Mapping[str, Any]], Any]]
 """Of one table: each value that is compared, and how it is read from a row."""
 
-PARKED, QUARANTINE, STARTED = "Parked", "Quarantine", "Started"
-ENGINE_TABLES = frozenset({PARKED, QUARANTINE, STARTED})
+PARKED, QUARANTINE, PROGRESS = "Parked", "Quarantine", "Progress"
+STARTED = "Started"
+"""Older data has it in place of `Progress`: where each input was first read, and never where it was read to."""
+
+ENGINE_TABLES = frozenset({PARKED, QUARANTINE, PROGRESS, STARTED})
 """What the engine keeps for itself beside the tables of the stages."""
 
 
@@ -31,7 +33,9 @@ class Rows:
         self._rows: dict[str, dict[tuple[str, int], tuple[Any, ...]]] = {table: {} for table in tables}
         self._parked: dict[tuple[str, int], tuple[str, int, int]] = {}
         self._queues: dict[tuple[str, int], tuple[int, int]] = {}
-        self._started: set[Place] = set()
+        self._begun: set[Place] = set()
+        self._progress: dict[int, Mapping[str, int]] = {}
+        """By partition the next offset of each input."""
 
     def read(self, entries: Iterable[Entry]) -> None:
         """Replay the changelog: the last row of a key holds, an empty value forgets it."""
@@ -60,22 +64,40 @@ class Rows:
             _put(self._parked, place_of_row, row and (row["topic"], row["partition"], row["offset"]))
         elif table == QUARANTINE:
             _put(self._queues, place_of_row, row and (row["head"], row["tail"]))
-        elif table == STARTED and row is not None:
-            self._started |= {(topic, entry.partition) for topic in row["offsets"]}
+        elif row is not None and known:
+            self._begun |= {(topic, entry.partition) for topic in row["offsets"]}
+            if table == PROGRESS:
+                self._progress[entry.partition] = {topic: int(offset) for topic, offset in row["offsets"].items()}
 
     @property
     def parked(self) -> list[tuple[str, int, int]]:
         """Topic, partition and offset of what waits for a repair."""
         return list(self._parked.values())
 
-    def judge_started(self, committed: Iterable[Place]) -> None:
-        """What was ever read is remembered as begun, so that it is never read from its beginning again.
+    def judge_progress(self, committed: Mapping[Place, int], ends: Mapping[Place, int], *, settled: bool) -> None:
+        """How far the inputs were read is remembered as the group has it, and lies in the inputs.
 
-        Nothing is asked of a service that remembers no beginning at all: an older version has written its state.
+        While work goes on the state is read later than the group, so it may only be ahead. Where nothing tells how far
+        it was read, an older version has written the state: then it must tell that it was begun.
         """
-        for topic, partition in sorted(committed):
-            begun = not self._started or (topic, partition) in self._started
-            self._judge.check(V6, begun, f"state.{self._service}[{partition}] {STARTED} does not tell of", topic)
+        for place_read in sorted(self._begun):
+            there = place_read in committed
+            self._check_progress(place_read, there, "is remembered as begun, and its group has no offset of")
+        known = {(topic, number): at for number, row in self._progress.items() for topic, at in row.items()}
+        for place_read in sorted(committed.keys() | known.keys()):
+            at, told, end = known.get(place_read), committed.get(place_read), ends.get(place_read, 0)
+            if at is None:
+                begun = not self._begun or place_read in self._begun or not settled
+                self._check_progress(place_read, begun, "does not tell of")
+                continue
+            self._check_progress(place_read, at <= end, "has", at, "as next offset, but there ends at", end, "input")
+            if told is not None:
+                agrees = at == told or (at > told and not settled)
+                self._check_progress(place_read, agrees, "has", at, "and its group", told, "as next offset of")
+
+    def _check_progress(self, read: Place, holds: bool, *said: object) -> None:  # noqa: FBT001
+        topic, partition = read
+        self._judge.check(V6, holds, f"state.{self._service}[{partition}]", PROGRESS, *said, topic)
 
     def judge_queues(self) -> None:
         """What waits for a repair is numbered without gap, key by key."""
@@ -134,5 +156,5 @@ def mark(name: str) -> Callable[[Mapping[str, Any]], bytes]:
     return lambda row: bytes.fromhex(row[name])
 
 
-def _shown(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else text(value)
+def _shown(value: object) -> Moving:
+    return Moving(value.hex() if isinstance(value, bytes) else value)

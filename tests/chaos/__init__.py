@@ -6,6 +6,7 @@
 
 - `stream`     what the driver sends: invented trading days, repeated, disordered and poisoned as outside systems do
 - `driver`     the process that sends it, and keeps a journal of what was acknowledged
+- `clerk`      the process that replays and discards dead letters meanwhile, twice and out of order too
 - `worker`     the production worker, with `failpoints` around its log and `poison` around its stages
 - `plan`       which faults, how many and in which order: a function of minutes and seed
 - `faults`     how each is done

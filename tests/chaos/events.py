@@ -50,6 +50,15 @@ class Commit:
     process_id: int
 
 
+@dataclass(frozen=True)
+class Gap:
+    """A time in which nobody held any partition of a group."""
+
+    service: str
+    began: float
+    ended: float
+
+
 @dataclass
 class Watched:
     """All that is known of the workers; read it under `Events.changed`."""
@@ -58,6 +67,12 @@ class Watched:
     commit_count: int = 0
     generations: dict[str, set[int]] = field(default_factory=dict)
     """Generations of each group in which some worker was given partitions: one for each rebalance."""
+    holders: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Slots of the workers that hold partitions of each group, by process id."""
+    unassigned_since: dict[str, float] = field(default_factory=dict)
+    """Since when nobody holds any, by service."""
+    gaps: list[Gap] = field(default_factory=list)
+    """Those that are over."""
     reached: Counter[str] = field(default_factory=Counter)
     """How often each failpoint was reached and acted upon."""
     told: Counter[str] = field(default_factory=Counter)
@@ -99,11 +114,12 @@ class Events:
             if event["kind"] == "close":
                 return
             with self.changed:
-                _enter(self.watched, event)
+                enter(self.watched, event)
                 self.changed.notify_all()
 
 
-def _enter(watched: Watched, event: dict[str, Any]) -> None:
+def enter(watched: Watched, event: dict[str, Any]) -> None:
+    """Take one event in."""
     watched.told[event["kind"]] += 1
     match event["kind"]:
         case "commit":
@@ -113,8 +129,37 @@ def _enter(watched: Watched, event: dict[str, Any]) -> None:
                 watched.commits[service, number] = commit
         case "assigned":
             watched.generations.setdefault(event["service"], set()).add(event["generation"])
+            _hold(watched, event["service"], event, holds=bool(event["partitions"]))
+        case "revoked":
+            _hold(watched, event["service"], event, holds=False)
+        case "started":  # whoever had the slot before is gone, and may have had no time to say so
+            for service, holders in watched.holders.items():
+                for process_id in [old for old, slot in holders.items() if slot == event["slot"]]:
+                    _hold(watched, service, {**event, "pid": process_id}, holds=False)
         case "failpoint":
             watched.reached[event["name"]] += 1
+
+
+def _hold(watched: Watched, service: str, event: dict[str, Any], *, holds: bool) -> None:
+    """A worker holds partitions of a group from now on, or none."""
+    holders = watched.holders.setdefault(service, {})
+    if holds:
+        holders[event["pid"]] = event["slot"]
+        if service in watched.unassigned_since:
+            watched.gaps.append(Gap(service, watched.unassigned_since.pop(service), event["at"]))
+    elif holders.pop(event["pid"], None) is not None and not holders:
+        watched.unassigned_since[service] = event["at"]
+
+
+def unassigned_seconds(watched: Watched, since: float, now: float) -> dict[str, float]:
+    """For how long at most nobody held partitions of each group, of the time after a moment; 0 is left out."""
+    longest: dict[str, float] = {}
+    running = [Gap(service, began, now) for service, began in watched.unassigned_since.items()]
+    for gap in (*watched.gaps, *running):
+        seconds = gap.ended - max(gap.began, since)
+        if seconds > longest.get(gap.service, 0.0):
+            longest[gap.service] = seconds
+    return longest
 
 
 def places_of(watched: Watched, process_ids: Iterable[int], since: float) -> set[Place]:

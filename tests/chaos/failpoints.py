@@ -94,7 +94,7 @@ class _WatchedLog:
 
     def consumer(self, group: str, topics: Sequence[str], listener: RebalanceListener) -> GroupConsumer:
         """Join a group."""
-        own = _Listener(listener)
+        own = _Listener(listener, group, self._teller)
         return cast(GroupConsumer, _Consumer(self._log.consumer(group, topics, own), own, self._teller))
 
     def producer(self, transactional_id: str) -> TransactionalProducer:
@@ -114,11 +114,17 @@ class _WatchedLog:
         return getattr(self._log, name)
 
 
-class _Listener:
-    """Passes on, and remembers that partitions were given."""
+def _service_of(group: str) -> str:
+    return group.rpartition(".")[2]
 
-    def __init__(self, listener: RebalanceListener) -> None:
+
+class _Listener:
+    """Passes on, tells that partitions were taken, and remembers that some were given."""
+
+    def __init__(self, listener: RebalanceListener, group: str, teller: Teller) -> None:
         self._listener = listener
+        self._service = _service_of(group)
+        self._teller = teller
         self.assigned: list[TopicPartition] | None = None
 
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
@@ -126,6 +132,7 @@ class _Listener:
         self._listener.on_assigned(partitions)
 
     def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        self._teller.tell("revoked", service=self._service)
         self._listener.on_revoked(partitions)
 
 
@@ -144,7 +151,7 @@ class _Consumer:
         if assigned is not None:
             self._teller.tell(
                 "assigned",
-                service=self.group.rpartition(".")[2],
+                service=_service_of(self.group),
                 generation=kafka_producer._generation(self._consumer.metadata()),
                 partitions=sorted({partition.partition for partition in assigned}),
             )

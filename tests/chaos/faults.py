@@ -12,19 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.kafka_broker import LocalKafka
-from tests.chaos.events import Events, Place, Watched, places_of
+from tests.chaos.events import Events, Place, Watched, places_of, unassigned_seconds
 from tests.chaos.fleet import Fleet, send
 from tests.chaos.places import Places
-from tests.chaos.plan import Failpoint, Fault, FaultKind
+from tests.chaos.plan import BROKER_STARTS, Failpoint, Fault, FaultKind
 from tests.chaos.worker import SESSION_TIMEOUT_MS
 
 SESSION_SECONDS = SESSION_TIMEOUT_MS / 1000
 TAKEOVER_SECONDS_MAX = SESSION_SECONDS + 10.0
 """From the kill of a worker to the next commit of its last partition by another."""
+UNASSIGNED_SECONDS_MAX = SESSION_SECONDS + 10.0
+"""A group of which nobody holds a partition for longer, once the broker is back, is mentioned in the end."""
 PAUSE_SECONDS = SESSION_SECONDS + 3.0
 """Past the session timeout and past the transaction timeout."""
 BROKER_PAUSE_SECONDS = 20.0
-DISK_FULL_SECONDS = 8.0
+DISK_FULL_SECONDS = 6.0
+"""Long enough for a snapshot to fail, and to fail again."""
 _DISK_FULL_LOG_BYTES = 16_384
 """What a worker whose disk is full may still log."""
 STUCK_SECONDS = 150.0
@@ -48,6 +51,8 @@ class Tally:
     kills: int = 0
     takeover_seconds: list[float] = field(default_factory=list)
     """Of kills that nothing else disturbed, with another worker alive."""
+    unassigned: list[tuple[str, float]] = field(default_factory=list)
+    """Services, with seconds, of whose group nobody held a partition for too long after the broker was back."""
     snapshots_damaged: int = 0
     replaced_exit_codes: Counter[int] = field(default_factory=Counter)
 
@@ -81,8 +86,18 @@ class Faults:
         self._how(fault)()
         self.tally.done[fault.kind] += 1
         self.tally.details[str(fault)] += 1
-        if fault.kind is not FaultKind.KILL_SOON:
-            self.await_progress(active, time.monotonic())
+        done = time.monotonic()
+        try:
+            if fault.kind is not FaultKind.KILL_SOON:
+                self.await_progress(active, done)
+        finally:
+            if fault.kind in BROKER_STARTS:
+                self._note_unassigned(done)
+
+    def _note_unassigned(self, since: float) -> None:
+        now = time.monotonic()
+        longest = self._events.read(lambda watched: unassigned_seconds(watched, since, now))
+        self.tally.unassigned += [one for one in sorted(longest.items()) if one[1] > UNASSIGNED_SECONDS_MAX]
 
     def _how(self, fault: Fault) -> Callable[[], None]:
         simple: dict[FaultKind, Callable[[], None]] = {
@@ -172,7 +187,7 @@ class Faults:
 
     def _kill_at(self, failpoint: Failpoint) -> None:
         for _ in range(_TRIES_MAX):
-            slot = self._slot()
+            slot = self._working_slot()  # one that has nothing to do would not get there
             before = self._reached(failpoint)
             self._places.arm(slot, failpoint, "kill")
             if failpoint is Failpoint.IN_RESTORE:
@@ -197,7 +212,7 @@ class Faults:
     def _arm_and_await(self, failpoint: Failpoint, action: str) -> int:
         """Arm it on some worker and wait until it acts; the slot."""
         for _ in range(_TRIES_MAX):
-            slot = self._slot()
+            slot = self._working_slot()  # one that has nothing to do would not get there
             before = self._reached(failpoint)
             self._places.arm(slot, failpoint, action)
             acted = self._events.wait(lambda watched: watched.reached[failpoint] > before, _REACH_SECONDS)  # noqa: B023  # ends within the turn
@@ -278,20 +293,21 @@ class Faults:
             self._fleet.limit_files(slot, None)
 
     def _torn_files(self, kind: str) -> None:
-        slot = self._slot()
+        slot = self._working_slot()  # only that one has snapshots
         self._fleet.kill(slot)
         self.tally.kills += 1
         snapshots = sorted(self._places.local_files(slot).glob(_SNAPSHOTS))
-        self.tally.snapshots_damaged += len(snapshots)
         older = self._places.root / "older" / f"slot-{slot}"
         kept = {path.name: path.read_bytes() for path in older.glob(_SNAPSHOTS)}
         if snapshots and not kept:
             shutil.copytree(self._places.local_files(slot), older, dirs_exist_ok=True)
         for number, path in enumerate(snapshots):
-            self._damage(path, kind, other=snapshots[number - 1], older=kept.get(path.name))
+            damaged = self._damage(path, kind, other=snapshots[number - 1], older=kept.get(path.name))
+            self.tally.snapshots_damaged += damaged
         self._fleet.start(slot)
 
-    def _damage(self, path: Path, kind: str, *, other: Path, older: bytes | None) -> None:
+    def _damage(self, path: Path, kind: str, *, other: Path, older: bytes | None) -> bool:
+        """Whether the file is another now."""
         data = path.read_bytes()
         match kind:
             case "truncated":
@@ -304,6 +320,7 @@ class Faults:
                 path.write_bytes(older)
             case "removed":
                 path.unlink()
+        return not path.exists() or path.read_bytes() != data
 
     def _flipped(self, data: bytes) -> bytes:
         if not data:

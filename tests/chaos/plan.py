@@ -40,7 +40,8 @@ PAUSES = (
     FaultKind.PAUSE_REPLACED,
 )
 KILLS = (FaultKind.KILL, FaultKind.KILL_SOON, FaultKind.FAILPOINT, FaultKind.TORN_FILES)
-BROKER_FAULTS = (FaultKind.BROKER_KILL, FaultKind.BROKER_RESTART, FaultKind.BROKER_PAUSE)
+BROKER_STARTS = (FaultKind.BROKER_KILL, FaultKind.BROKER_RESTART)
+"""After these the broker reads everything back from its disk."""
 MEMBERSHIP = (FaultKind.ADD, FaultKind.REMOVE)
 
 
@@ -85,17 +86,17 @@ class Quotas:
 
     kills: int
     pauses: int
-    broker_faults: int
+    broker_starts: int
     rebalances: int
 
 
 def quotas(minutes: float) -> Quotas:
-    """200 kills, 20 pauses, 10 broker faults and 50 rebalances in an hour; a short run does some of each."""
+    """200 kills, 20 pauses, 10 broker kills and restarts, 50 rebalances in an hour; a short run does some of each."""
     share = minutes / MINUTES_FULL
     return Quotas(
         kills=max(10, math.ceil(200 * share)),
         pauses=max(2, math.ceil(20 * share)),
-        broker_faults=max(1, math.ceil(10 * share)),
+        broker_starts=max(1, math.ceil(10 * share)),
         rebalances=max(5, math.ceil(50 * share)),
     )
 
@@ -105,37 +106,37 @@ def make_plan(minutes: float, seed: int) -> list[Fault]:
     chance = random.Random(f"plan {seed}")
     share = minutes / MINUTES_FULL
     faults = [
-        *_times(max(5, math.ceil(90 * share)), Fault(FaultKind.KILL)),
+        *_times(max(3, int(75 * share)), Fault(FaultKind.KILL)),
         *_times(math.ceil(60 * share), Fault(FaultKind.KILL_SOON)),
         *(Fault(FaultKind.FAILPOINT, point) for point in Failpoint for _ in range(math.ceil(12 * share))),
         *_times(math.ceil(12 * share), Fault(FaultKind.ABORT)),
         *_in_turn(PAUSES, max(2, math.ceil(24 * share)), chance),
-        *_in_turn(BROKER_FAULTS, math.ceil(12 * share), chance, first=FaultKind.BROKER_KILL),
+        *_times(math.ceil(6 * share), Fault(FaultKind.BROKER_KILL)),
+        *_times(round(6 * share), Fault(FaultKind.BROKER_RESTART)),
+        *_times(round(4 * share), Fault(FaultKind.BROKER_PAUSE)),
         *_times(math.ceil(12 * share), Fault(FaultKind.DISK_FULL)),
-        *_torn(math.ceil(30 * share), chance),
+        *_torn(max(1, int(30 * share)), chance),
     ]
     chance.shuffle(faults)
     crashes = math.ceil(10 * share)
-    return list(_with_crashes(_with_membership(faults, max(6, math.ceil(60 * share))), crashes))
+    return list(_with_crashes(_with_membership(faults, max(4, math.ceil(60 * share))), crashes))
 
 
 def _times(count: int, fault: Fault) -> list[Fault]:
     return [fault] * count
 
 
-def _in_turn(
-    kinds: tuple[FaultKind, ...], count: int, chance: random.Random, *, first: FaultKind | None = None
-) -> list[Fault]:
-    order = [kind for kind in kinds if kind is not first]
+def _in_turn(kinds: tuple[FaultKind, ...], count: int, chance: random.Random) -> list[Fault]:
+    order = list(kinds)
     chance.shuffle(order)
-    if first is not None:
-        order.insert(0, first)
     return [Fault(order[number % len(order)]) for number in range(count)]
 
 
 def _torn(count: int, chance: random.Random) -> list[Fault]:
-    kinds = list(TORN_KINDS)
+    """The kinds in turn; an older snapshot is the last, for it is one that was kept when others were damaged."""
+    kinds = list(TORN_KINDS[:-1])
     chance.shuffle(kinds)
+    kinds.append(TORN_KINDS[-1])
     return [Fault(FaultKind.TORN_FILES, kinds[number % len(kinds)]) for number in range(count)]
 
 

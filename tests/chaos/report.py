@@ -7,17 +7,20 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from deploy.local.kafka_jars import REPOSITORY
 from services.commands.text import columns
-from tests.chaos.faults import TAKEOVER_SECONDS_MAX, Tally
+from services.engine.repair import RepairOutcome
+from tests.chaos.faults import TAKEOVER_SECONDS_MAX, UNASSIGNED_SECONDS_MAX, Tally
 from tests.chaos.fleet import EXPECTED_ENDS
-from tests.chaos.plan import BROKER_FAULTS, PAUSES, Failpoint, Quotas
+from tests.chaos.plan import BROKER_STARTS, PAUSES, Failpoint, Quotas
 from tests.chaos.poison import ENDS_PROCESS, KINDS
 
+REPAIRED = (RepairOutcome.REPLAYED, RepairOutcome.DISCARDED, RepairOutcome.ALREADY_RESOLVED)
+"""What has to become of some repairs: processed, given up, and asked for once too often."""
 ACCOUNTED = "ALL TRADES ACCOUNTED FOR"
 
 
@@ -50,13 +53,13 @@ def commit_id() -> str:
     return answer.stdout.strip() or "unknown"
 
 
-def shortcomings(summary: Mapping[str, Any], quotas: Quotas) -> list[str]:
+def shortcomings(summary: Mapping[str, Any], findings: Mapping[str, Any], quotas: Quotas) -> list[str]:
     """What the run did not do that it must do to count, and what of the workers was not as it must be."""
     faults, sent = summary["faults"], summary["sent"]
     done = {
         "kills": (summary["kills"], quotas.kills),
         "pauses": (sum(faults.get(kind, 0) for kind in PAUSES), quotas.pauses),
-        "broker faults": (sum(faults.get(kind, 0) for kind in BROKER_FAULTS), quotas.broker_faults),
+        "broker kills and restarts": (sum(faults.get(kind, 0) for kind in BROKER_STARTS), quotas.broker_starts),
         "rebalances": (summary["rebalances"], quotas.rebalances),
     }
     found = [
@@ -65,6 +68,7 @@ def shortcomings(summary: Mapping[str, Any], quotas: Quotas) -> list[str]:
     found += [f"failpoint {name} was never reached" for name in Failpoint if not summary["failpoints"].get(name)]
     kinds = [kind for kind in (*KINDS, ENDS_PROCESS) if not sent.get(f"poison {kind}")]
     found += [f"no poison of the kind '{kind}' was sent" for kind in kinds]
+    found += [f"no repair ended as {outcome}" for outcome in REPAIRED if not findings["repairs"].get(outcome)]
     return found
 
 
@@ -92,6 +96,7 @@ def tables(summary: Mapping[str, Any], findings: Mapping[str, Any]) -> str:
     faults = [(name, f"{count:,}") for name, count in summary["fault_details"].items()]
     sent = [(name, f"{count:,}") for name, count in summary["sent"].items()]
     letters = [(name, f"{count:,}") for name, count in findings["dead_letters"].items()]
+    repairs = [(name, f"{count:,}") for name, count in findings["repairs"].items()]
     rows = [
         (row["invariant"], row["title"], f"{row['checked']:,}", f"{row['break_count']:,}" if row["judged"] else "-")
         for row in findings["invariants"]
@@ -102,6 +107,7 @@ def tables(summary: Mapping[str, Any], findings: Mapping[str, Any]) -> str:
             columns(("fault", "done"), faults, right=[1]),
             columns(("sent", "records"), sent, right=[1]),
             columns(("dead letters", "records"), letters, right=[1]),
+            columns(("repairs", "records"), repairs, right=[1]),
             columns(("", "invariant", "checked", "breaks"), rows, right=[2, 3]),
             _facts(summary),
         ]
@@ -113,6 +119,8 @@ def _facts(summary: Mapping[str, Any]) -> str:
         f"kills {summary['kills']}, rebalances of each group at least {summary['rebalances']}, "
         f"transactions {summary['commits']:,}",
         f"takeovers: {takeovers(summary['takeover_seconds'])}",
+        f"groups of which nobody held a partition for more than {UNASSIGNED_SECONDS_MAX:.0f} s after the broker was "
+        f"back: {_unassigned(summary['unassigned'])}",
         f"{summary['snapshots_damaged']} snapshots damaged; {summary['exits']} deaths by records that end the process",
         f"ended unasked and started again, by exit code: {summary['unasked_ends'] or 'none'}; "
         f"replaced by another of their slot: {summary['replaced'] or 'none'}",
@@ -122,6 +130,10 @@ def _facts(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _unassigned(found: Iterable[tuple[str, float]]) -> str:
+    return ", ".join(f"{service} {seconds:.1f} s" for service, seconds in found) or "none"
+
+
 def tally_facts(tally: Tally) -> dict[str, Any]:
     """The tally of faults as plain values."""
     return {
@@ -129,6 +141,7 @@ def tally_facts(tally: Tally) -> dict[str, Any]:
         "fault_details": dict(sorted(tally.details.items())),
         "kills": tally.kills,
         "takeover_seconds": [round(seconds, 2) for seconds in tally.takeover_seconds],
+        "unassigned": [(service, round(seconds, 1)) for service, seconds in tally.unassigned],
         "snapshots_damaged": tally.snapshots_damaged,
         "replaced": {str(code): count for code, count in sorted(tally.replaced_exit_codes.items())},
     }

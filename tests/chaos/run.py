@@ -132,6 +132,7 @@ class _Run:
         stack.callback(self._fleet.stop)
         self._faults = Faults(places, self._fleet, self._broker, self._events, self._chance, self._send_crash_record)
         self._driver: GuardedProcess | None = None
+        self._clerk: GuardedProcess | None = None
         self._watcher: GuardedProcess | None = None
         stack.callback(self._end_others)
         stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)
@@ -154,7 +155,7 @@ class _Run:
         summary = self._summary(minutes, drained or DRAIN_SECONDS_MAX)
         missing = report.troubles(summary)
         if not self._options.control:
-            missing += report.shortcomings(summary, plan.quotas(self._options.minutes))
+            missing += report.shortcomings(summary, findings, plan.quotas(self._options.minutes))
         result = Result(summary, findings, tuple(missing), self._places.root)
         report.write_summary(self._places.summary, {**summary, "missing": missing, "findings": findings})
         return result
@@ -170,6 +171,7 @@ class _Run:
             self._fleet.add()
         self._watcher = self._process("watcher")
         self._driver = self._process("driver", str(self._options.seed), str(self._options.rate))
+        self._clerk = self._process("clerk", str(self._options.seed))
         self._await_all_moving()
 
     def _await_all_moving(self) -> None:
@@ -197,31 +199,33 @@ class _Run:
         seconds = self._options.minutes * 60
         latest = began + seconds * OVERTIME
         try:
-            for fault in plan.CONTROL_PLANS[control] if control else plan.make_plan(self._options.minutes, seed):
+            faults = plan.CONTROL_PLANS[control] if control else plan.make_plan(self._options.minutes, seed)
+            for number, fault in enumerate(faults, start=1):
                 if time.monotonic() > latest:
                     self._problems.append("not all faults were done in time; give it more minutes or less to do")
                     return
-                self._one(fault)
+                self._one(fault, f"fault {number} of {len(faults)}")
             while not control and time.monotonic() < began + seconds:
-                self._one(Fault(plan.FaultKind.KILL))
+                self._one(Fault(plan.FaultKind.KILL), f"after all {len(faults)} faults, as there is time")
         except (StuckError, CrashLoopError) as error:
             self._fleet.tell_where()
             self._progress.say(f"STUCK: {error}; the stacks of all workers are in {self._places.workers}")
             self._problems.append(str(error))
 
-    def _one(self, fault: Fault) -> None:
-        self._progress.say(f"{fault}; {len(self._fleet.workers)} workers")
+    def _one(self, fault: Fault, count: str) -> None:
+        self._progress.say(f"{count}: {fault}; {len(self._fleet.workers)} workers")
         self._faults.do(fault)
-        self._check_driver()
+        self._check_others()
 
     def _send_crash_record(self) -> None:
         assert self._driver is not None
         self._driver.send(signal.SIGUSR1)
 
-    def _check_driver(self) -> None:
-        assert self._driver is not None
-        if self._driver.exit_code() is not None:
-            raise StuckError(f"the driver has ended; see {self._places.root / 'driver.log'}")
+    def _check_others(self) -> None:
+        for name, process in (("driver", self._driver), ("clerk", self._clerk)):
+            assert process is not None
+            if process.exit_code() is not None:
+                raise StuckError(f"the {name} has ended; see {self._places.root / f'{name}.log'}")
 
     # --- come to rest
 
@@ -235,20 +239,25 @@ class _Run:
             if time.monotonic() > deadline:
                 raise Stalled(f"after {DRAIN_SECONDS_MAX:.0f} s there was still work left")
 
-        assert self._driver is not None
         try:
-            self._driver.send(signal.SIGTERM)
-            while self._driver.exit_code() is None:
-                check()
-                time.sleep(0.1)
-            if self._driver.wait() != 0:
-                self._problems.append(f"the driver failed; see {self._places.root / 'driver.log'}")
+            for name, process in (("clerk", self._clerk), ("driver", self._driver)):
+                self._end(name, process, check)
             self._await_quiet(check)
         except (Stalled, CrashLoopError) as error:
             self._fleet.tell_where()
             self._problems.append(str(error))
             return None
         return time.monotonic() - began
+
+    def _end(self, name: str, process: GuardedProcess | None, check: Callable[[], None]) -> None:
+        """Have a sender say its last, and wait."""
+        assert process is not None
+        process.send(signal.SIGTERM)
+        while process.exit_code() is None:
+            check()
+            time.sleep(0.1)
+        if process.wait() != 0:
+            self._problems.append(f"the {name} failed; see {self._places.root / f'{name}.log'}")
 
     def _await_quiet(self, check: Callable[[], None]) -> None:
         counts = Counts(self._log, day.WATCHED)
@@ -262,7 +271,7 @@ class _Run:
             counts.close()
 
     def _end_others(self) -> None:
-        for process in (self._driver, self._watcher):
+        for process in (self._driver, self._clerk, self._watcher):
             if process is not None:
                 with contextlib.suppress(ProcessLookupError):  # it is ending at this very moment
                     process.send(signal.SIGKILL)

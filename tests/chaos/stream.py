@@ -23,7 +23,8 @@ from deploy.sample_day.catalogue import TRADE_DATE
 from deploy.sample_day.dealer import FIX_42, ROADS, SINGLE_FILL, Dealer, Order, Report, Wish
 from deploy.sample_day.flow import EXECUTIONS, FIX, Event, Message
 from services.adapters import fix
-from services.adapters.avro_codec import MARKER, AvroCodec
+from services.adapters.avro_careful import MARKER
+from services.adapters.avro_codec import AvroCodec
 from services.adapters.avro_schema import fingerprint, read_versions
 from services.domain.event import AllocationInstruction, CounterpartyConfirmation, Execution
 from services.domain.money import add

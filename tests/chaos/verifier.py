@@ -18,6 +18,7 @@ from typing import Any
 from services.adapters.kafka_log import KafkaLog
 from services.adapters.topic_admin import TopicAdmin
 from services.engine.log import LogRecord, TopicPartition
+from services.engine.repair import RESOLVED_TOPIC
 from services.settings import load_settings
 from services.verification import Report
 from tests.chaos.digest import digest
@@ -39,7 +40,7 @@ def main(directory: str) -> int:
     report = audit(log, TopicAdmin(servers, client_settings=quiet), places.schemas)
     sent, lost = missing(log, places.journal)
     shown, vanished = missing(log, places.shown)
-    letters, counts = dead_letters(log), sizes(log)
+    letters, answers, counts = dead_letters(log), repairs(log), sizes(log)
     log.close()
     findings = {
         "sound": report.is_sound and not lost and not vanished,
@@ -50,6 +51,7 @@ def main(directory: str) -> int:
             _witness("what a reader was shown meanwhile is what lies there", shown, vanished),
         ],
         "dead_letters": dict(sorted(letters.items())),
+        "repairs": dict(sorted(answers.items())),
         "topics": counts,
     }
     places.findings.write_text(json.dumps(findings, indent=2) + "\n", encoding="utf-8")
@@ -98,6 +100,11 @@ def dead_letters(log: KafkaLog) -> Counter[str]:
         headers = dict(record.headers)
         found[f"{_text(headers.get(_CLASS_HEADER))} in {_text(headers.get(_STAGE_HEADER))}"] += 1
     return found
+
+
+def repairs(log: KafkaLog) -> Counter[str]:
+    """Repairs by what became of them."""
+    return Counter(json.loads(record.value or b"{}").get("outcome", "?") for record in records(log, RESOLVED_TOPIC))
 
 
 def _text(value: bytes | None) -> str:

@@ -19,7 +19,7 @@ from services.topics import load_topics
 from tests.chaos.digest import digest
 from tests.chaos.places import Places
 
-TOPICS = ("settlement.instructions", "settlement.messages", "dead-letters", "exceptions")
+TOPICS = ("settlement.instructions", "settlement.messages", "dead-letters", "dead-letters.resolved", "exceptions")
 """What leaves the service."""
 _POLL_SECONDS = 0.5
 _RECORDS_MAX = 500

@@ -20,7 +20,7 @@ from services.adapters.kafka_timeouts import Timeouts
 from services.adapters.topic_codec import FormatCodec
 from services.commands import logs
 from services.commands.cluster import client_settings
-from services.commands.worker import limit_end, run_worker
+from services.commands.worker import EndLimit, run_worker
 from services.engine import snapshots
 from services.engine.app import App
 from services.engine.log import Log
@@ -50,6 +50,7 @@ def main(directory: str, slot: str, control: str = "") -> int:
     places = Places(Path(directory))
     number = int(slot)
     teller = Teller(places.socket_address, number)
+    teller.tell("started")
     settings = msgspec.structs.replace(load_settings(os.environ), worker_slot=number)
     logs.configure(settings.log_level)
     timeouts = Timeouts(
@@ -64,8 +65,9 @@ def main(directory: str, slot: str, control: str = "") -> int:
     codec = FormatCodec(load_topics(), AvroCodec(places.schemas))
     app = make_worker(settings, log, codec=codec, web_enabled=False)
     _choke(app, teller, control)
-    code = run_worker(app)
-    limit_end(code)
+    limit = EndLimit()
+    code = run_worker(app, limit)
+    limit.start(code)
     inner.close()
     return code
 

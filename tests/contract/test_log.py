@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from services.adapters.kafka_log import KafkaLog
@@ -255,6 +257,26 @@ def test_a_reader_waits_for_transactions_that_were_open(log: Log) -> None:
     assert [record.value for record in records] == [b"behind"]
     reader.close()
     dead.close()
+
+
+def test_the_high_watermark_tells_what_lies_behind_an_open_transaction(log: Log) -> None:
+    """An input behind a transaction that hangs looks as if there were none: both ends are needed to see it."""
+    place = TopicPartition("single", 0)
+    send(log, "single", "a")
+    producer = log.producer("hanging")
+    producer.begin()
+    producer.produce([OutgoingRecord("single", b"k", b"open")])
+    send(log, "single", "b", "c")
+    # What is produced leaves the client by and by; the end of the transaction waits for it.
+    deadline = time.monotonic() + 30
+    while log.end_offsets([place], committed_only=False)[place] < 4:
+        assert time.monotonic() < deadline, "the records did not come to the log"
+    stable = log.end_offsets([place], committed_only=True)[place]
+    assert 1 <= stable <= 3
+    producer.abort()
+    while log.end_offsets([place], committed_only=True) != log.end_offsets([place], committed_only=False):
+        assert time.monotonic() < deadline, "the transaction is over, and its end is not told"
+    producer.close()
 
 
 def test_positions_come_to_the_end_behind_transaction_markers(log: Log) -> None:

@@ -36,6 +36,22 @@ def test_who_is_no_member_cannot_move_the_offsets_of_a_group(log: Log) -> None:
         client.close()
 
 
+def test_a_member_for_whom_nothing_is_left_is_told_so(log: Log) -> None:
+    """An empty assignment is one: without it a worker would wait, not ready, for partitions that it shall not have."""
+    one, of_one = join(log, "g", "single")
+    poll_until(lambda: "assigned" in of_one.events, one)
+    two, of_two = join(log, "g", "single")
+    poll_until(lambda: "assigned" in of_two.events and of_one.events.count("assigned") == 2, one, two)
+    owned = [of_one.owned, of_two.owned]
+    assert sorted(map(len, owned)) == [0, 1]
+    third, of_third = join(log, "g", "single")
+    poll_until(lambda: "assigned" in of_third.events, one, two, third)
+    for listener in (of_one, of_two):
+        poll_until(lambda listener=listener: listener.events[-1] == "assigned", one, two, third)  # type: ignore[misc]
+    for consumer in (one, two, third):
+        consumer.close()
+
+
 def test_committed_offsets_wait_for_a_pending_transaction(log: Log) -> None:
     """A new owner that read the offset before its predecessor's commit arrived would process everything again."""
     send(log, "single", "a", "b")

@@ -46,6 +46,7 @@ async def test_a_doubled_instruction_is_found_on_a_live_cluster(
         await until(lambda: len(read_topic(kafka_log, INSTRUCTIONS)) >= INSTRUCTED_IN_THE_DAY, "the day's work")
         live = await until(lambda: _run(kafka, prefix, "verify"), "an answer")
         assert live.exit_code == 0, live.output
+        assert "ACCOUNTED FOR" in live.stdout.splitlines()[-1]
     over = _run(kafka, prefix, "verify", "--settled")
     assert over.exit_code == 0, over.output
     assert over.stdout.splitlines()[-1] == "ALL TRADES ACCOUNTED FOR"
@@ -57,3 +58,15 @@ async def test_a_doubled_instruction_is_found_on_a_live_cluster(
     name = (instruction.key or b"").decode()
     assert any(line.startswith("V2: ") and name in line for line in broken.stdout.splitlines()), broken.stdout
     assert broken.stdout.splitlines()[-1].startswith("NOT ACCOUNTED FOR: ")
+
+
+async def test_a_cluster_on_which_nothing_works_is_not_accounted_for(
+    kafka: str, prefix: str, kafka_log: Log, tmp_path: Path
+) -> None:
+    """Without a worker everything is in flight: what waits is named, and that nobody takes it up is a break."""
+    _send_day(kafka, prefix, mini_day.write(tmp_path / "day"))
+    idle = _run(kafka, prefix, "verify")
+    assert idle.exit_code == 1
+    lines = idle.stdout.splitlines()
+    assert any(line.startswith("V10: capture moved no offset for ") for line in lines), idle.stdout
+    assert " RECORDS NOT YET PROCESSED, oldest from " in lines[-1]

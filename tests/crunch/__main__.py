@@ -58,7 +58,7 @@ def _play(directory: Path, rate: float, seconds: float) -> int:
         )  # fmt: skip
         say(course.text())
         say(judge.text(scene.observer.seen, course.before))
-        judge.check(scene, course, steady)
+        judge.check(scene, course)
     say("held: memory bounded, lag as it was, order kept, every order instructed once")
     return 0
 

@@ -13,7 +13,7 @@ from services.engine.log import Log
 from services.pipeline import DEAD_LETTERS, EXCEPTIONS
 from tests.crunch import orders
 from tests.crunch.observer import INPUTS, Input, Observation
-from tests.crunch.play import TIMES, Course
+from tests.crunch.play import Course
 from tests.crunch.scene import Scene
 from tests.support.app import read_topic
 
@@ -31,10 +31,10 @@ records of a transaction on their way, and what the allocator keeps. What the cl
 limit here; tests/contract/test_fetch_queue.py looks at that."""
 
 
-def check(scene: Scene, course: Course, steady: float) -> None:
+def check(scene: Scene, course: Course) -> None:
     """All promises. Raises AssertionError with the one that did not hold."""
     check_health(scene.observer.seen)
-    check_lag(scene.observer.seen, TIMES * steady * orders.FILLS)
+    check_lag(scene.observer.seen, max(course.peak_rate, course.catch_up_rate) * orders.FILLS)
     check_memory(course.before, course.burst)
     assert (sum(course.after.told.values()), course.after.lag_seconds) == (0, 0), "lag did not come to 0"
     check_outputs(scene.log, scene.codec, scene.sender.sent)

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.adapters.memory_log import MemoryLog
 from services.adapters.memory_reader import MemoryReader
 from services.engine import lag
+from services.engine.assignments import Assignments
 from services.engine.lag import Arrivals
-from services.engine.log import LogError, LogRecord, TopicPartition
+from services.engine.log import Log, LogError, LogRecord, OutgoingRecord, TopicPartition
 from services.engine.member import Member
 from services.engine.metrics import Metrics
 from services.engine.runtime import SYSTEM
@@ -36,6 +38,12 @@ def records_behind(worker: Worker) -> float | None:
     """What the worker says."""
     labels = {"service": "counting", "topic": "said"}
     return worker.metrics.registry.get_sample_value("posttrade_lag_records", labels)
+
+
+def unstable(worker: Worker) -> float | None:
+    """What the worker says."""
+    labels = {"service": "counting", "topic": "said"}
+    return worker.metrics.registry.get_sample_value("posttrade_lag_unstable_records", labels)
 
 
 def seconds_behind(worker: Worker) -> float:
@@ -94,6 +102,40 @@ async def test_what_is_never_delivered_is_not_behind() -> None:
     async with running(log, counting()) as worker:
         await until(log, lambda: count(log, "counted") == 1, worker)
         await until(log, lambda: (records_behind(worker), seconds_behind(worker)) == (0, 0), worker)
+
+
+async def test_records_behind_a_transaction_that_hangs_are_told() -> None:
+    """They are not behind for a reader of what is committed: lag is 0 and all looks well, for as long as it hangs."""
+    log = FaultyLog()
+    async with running(log, counting()) as worker:
+        await until(log, lambda: worker.coordinator.ready and records_behind(worker) == 0, worker)
+        assert unstable(worker) == 0
+        hanging = log.producer("hanging")
+        hanging.begin()
+        hanging.produce([OutgoingRecord("said", b"key-0", b"1", (), 0)])
+        log.send(OutgoingRecord("said", b"key-0", b"2", (), 0) for _ in range(20))
+        await until(log, lambda: unstable(worker) == 21, worker)
+        assert records_behind(worker) == 0
+        assert worker.coordinator.ready
+        hanging.abort()
+        await until(log, lambda: (unstable(worker), records_behind(worker)) == (0, 0), worker)
+
+
+def test_what_is_committed_between_two_looks_does_not_seem_to_hang() -> None:
+    """Asked for the other way round, records that came meanwhile would look as if a transaction were open."""
+    log = MemoryLog({"said": 1})
+    partition = TopicPartition("said", 0)
+    asked: list[bool] = []
+
+    class Moving:
+        def end_offsets(self, partitions: Iterable[TopicPartition], *, committed_only: bool) -> Mapping[Any, int]:
+            asked.append(committed_only)
+            log.send([OutgoingRecord("said", b"k", b"v")])
+            return log.end_offsets(partitions, committed_only=committed_only)
+
+    highs, ends = lag._ends(cast(Log, Moving()), [partition])
+    assert asked == [False, True]
+    assert ends[partition] > highs[partition]
 
 
 async def test_lag_does_not_vanish_while_state_is_restored() -> None:
@@ -166,7 +208,8 @@ async def test_a_question_that_waits_for_our_own_transaction_is_given_up() -> No
         stage=SimpleNamespace(name="counting"), consumer=SimpleNamespace(committed=committed_by_now), epoch=1,
         next_offsets=dict[TopicPartition, int](),
     )  # fmt: skip
-    meter = lag.LagMeter([], Metrics(version="test"), FaultyLog(), SYSTEM, on_thread)
+    metrics = Metrics(version="test")
+    meter = lag.LagMeter([], metrics, FaultyLog(), SYSTEM, on_thread, Assignments(metrics, SYSTEM))
     asking = asyncio.create_task(meter._committed(cast(Member, member), [partition]))
     await asyncio.sleep(0)
     member.next_offsets[partition] = 5

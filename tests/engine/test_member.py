@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -165,6 +166,55 @@ def test_the_poll_size_approaches_the_batch_time_in_steps(
     member.records_max = before
     member.adapt(records, seconds)
     assert member.records_max == after
+
+
+def test_after_a_transaction_that_failed_less_is_polled_and_slowly_more_again() -> None:
+    """On a slow cluster a batch that does not fit its transaction would be aborted and read again for ever."""
+    member = _member()
+    member.records_max = 4000
+    member.note_transaction(committed=False)
+    sizes = [member.records_max]
+    for _ in range(9):
+        member.note_transaction(committed=True)
+        member.adapt(sizes[-1], BATCH_SECONDS_TARGET / 100)  # the processor would take any number
+        sizes.append(member.records_max)
+    assert sizes[0] == 2000
+    assert all(earlier < later <= 1.1 * earlier + 1 for earlier, later in itertools.pairwise(sizes))
+    assert sizes[-1] > 4000
+    for _ in range(20):
+        member.note_transaction(committed=False)
+    assert member.records_max == BATCH_RECORDS_MIN
+
+
+def test_nothing_is_resumed_while_a_change_of_ownership_waits_to_be_taken() -> None:
+    """It was restored under an ownership that is over: read on from there, another worker's records come twice."""
+    member = _member()
+    _take(member, 0, assigned=True)
+    _restored(member, 0)
+    consumer = _Resumed()
+    member.consumer = cast(Any, consumer)
+    member.resume_soon([0])
+    member._untaken.append(Rebalance(member, _both(0), assigned=False))
+    member._resume()
+    assert consumer.resumed == []
+    member._untaken.clear()
+    member.resume_soon([0])
+    member._resume()
+    assert consumer.resumed == [set(_both(0))]
+
+
+class _Resumed:
+    """Notes what is resumed."""
+
+    def __init__(self) -> None:
+        self.resumed: list[set[TopicPartition]] = []
+
+    def seek(self, offsets: dict[TopicPartition, int]) -> None:
+        """Nothing to move."""
+
+    def resume(self, offsets: dict[TopicPartition, int]) -> None:
+        """Note it."""
+        self.resumed.append(set(offsets))
 
 
 async def test_leaving_before_joining_never_joins() -> None:

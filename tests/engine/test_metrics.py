@@ -54,6 +54,8 @@ def test_every_label_set_is_there_from_the_start(metrics: Metrics) -> None:
         *[("posttrade_exceptions_opened_total", {"service": "capture", "reason": reason.value}) for reason in Reason],
         *[("posttrade_transactions_total", {"result": result}) for result in TRANSACTION_RESULTS],
         *[("posttrade_lag_records", {"service": "capture", "topic": topic}) for topic in ("in-1", "in-2")],
+        *[("posttrade_lag_unstable_records", {"service": "capture", "topic": topic}) for topic in ("in-1", "in-2")],
+        ("posttrade_unassigned_seconds", {"service": "capture"}),
         ("posttrade_owned_partitions", {"service": "capture"}),
         ("posttrade_rebalances_total", {"service": "capture"}),
         ("posttrade_state_rows", {"service": "capture"}),

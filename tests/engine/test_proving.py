@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -11,7 +12,10 @@ import pytest
 from services.engine import member as member_module
 from services.engine import proving
 from services.engine.log import Fenced, TopicPartition
-from services.engine.state import Started
+from services.engine.member import Member
+from services.engine.proving import Prover
+from services.engine.runtime import SYSTEM
+from services.engine.state import Progress, Tables
 from tests.engine.harness import (
     ABORT,
     UNKNOWN,
@@ -28,25 +32,25 @@ from tests.engine.harness import (
 from tests.support.engine_stages import PARTITIONS, counting, half, joining, said
 
 
-def _started(log: FaultyLog, service: str) -> dict[bytes, list[Started]]:
-    """Every mark in a changelog, by key, each in order."""
-    found: dict[bytes, list[Started]] = {}
+def _progress(log: FaultyLog, service: str) -> dict[bytes, list[Progress]]:
+    """Every position in a changelog, by key, each in order."""
+    found: dict[bytes, list[Progress]] = {}
     for record in committed(log, f"state.{service}"):
-        if record.key is not None and record.key.startswith(b"Started/"):
-            found.setdefault(record.key, []).append(msgspec.json.decode(record.value or b"", type=Started))
+        if record.key is not None and record.key.startswith(b"Progress/"):
+            found.setdefault(record.key, []).append(msgspec.json.decode(record.value or b"", type=Progress))
     return found
 
 
-async def test_the_first_transaction_of_a_partition_marks_it_and_later_owners_do_not() -> None:
-    """Offsets that vanish from the group can then be told from a first start; a mark at each start tells nothing."""
+async def test_the_first_transaction_of_a_partition_writes_its_position_and_later_ones_only_what_moves() -> None:
+    """Offsets that vanish from the group can then be told from a first start, and idle partitions write nothing."""
     log = FaultyLog()
     for slot in range(3):
         async with running(log, counting(), joining(), slot=slot) as worker:
             await until(log, lambda: worker.coordinator.ready, worker)
-            held = worker.coordinator._members[1].tables  # what a snapshot is made of: the mark must not be missing
-            assert all(str(number) in tables.rows[Started] for number, tables in held.items())
-    marks = _started(log, "joining")
-    assert marks == {f"Started/{n}".encode(): [Started(offsets={"left": 0, "right": 0})] for n in range(PARTITIONS)}
+            held = worker.coordinator._members[1].tables  # what a snapshot is made of: its position must not be missing
+            assert all(str(number) in tables.rows[Progress] for number, tables in held.items())
+    marks = _progress(log, "joining")
+    assert marks == {f"Progress/{n}".encode(): [Progress(offsets={"left": 0, "right": 0})] for n in range(PARTITIONS)}
     group = log.group("posttrade.joining")
     assert group.committed == {TopicPartition(side, n): 0 for side in ("left", "right") for n in range(PARTITIONS)}
 
@@ -81,7 +85,11 @@ async def test_a_proof_that_fails_is_tried_again(step: str, kind: str) -> None:
     async with running(log, counting()) as worker:
         await until(log, lambda: count(log, "counted") >= 20 and worker.coordinator.ready, worker)
     assert log.faults == {}
-    assert {len(marks) for marks in _started(log, "counting").values()} <= {1, 2, 3}
+    last = {
+        TopicPartition("said", number): _progress(log, "counting")[f"Progress/{number}".encode()][-1].offsets["said"]
+        for number in range(PARTITIONS)
+    }
+    assert last == log.group("posttrade.counting").committed
     check_counting(log)
 
 
@@ -141,6 +149,46 @@ async def test_idle_partitions_commit_how_far_they_were_read_behind_what_is_neve
 def _committed(log: FaultyLog) -> dict[TopicPartition, int]:
     group = log._groups.get("posttrade.counting")
     return {} if group is None else group.committed
+
+
+def test_one_service_that_proves_itself_says_nothing_of_another() -> None:
+    """A worker of which one group refuses it for good must not look ready because the others accept it."""
+    prover = Prover(SYSTEM)
+    members = [Member(service, FaultyLog(), SYSTEM, lambda item: None) for service in (counting(), joining())]
+    for member in members:
+        member.tables[0] = Tables(member.stage.state_types)
+        member.next_offsets |= dict.fromkeys(member.partitions_of([0]), 0)
+        member.proved_at[0] = SYSTEM.monotonic() - 2 * proving.PROVE_SECONDS
+        member._membership = member.reading, cast(Any, object())
+    first, second = prover.claims(members)
+    prover.failed(first)
+    prover.succeeded(second)
+    assert prover.is_failing
+    prover.succeeded(first)
+    assert not prover.is_failing
+
+
+@pytest.mark.parametrize("kind", [UNKNOWN, UNKNOWN_BUT_DONE])
+async def test_an_idle_proof_in_doubt_leaves_state_and_group_in_agreement(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have moved offsets past markers: tables that lack it would make a snapshot that stops the next start."""
+    monkeypatch.setattr(proving, "PROVE_SECONDS", 0.05)
+    log = FaultyLog()
+    place = TopicPartition("said", 0)
+    async with running(log, counting()) as worker:
+        await until(log, lambda: worker.coordinator.ready, worker)
+        with log.changed:
+            log.faults["commit", log.begun + 2] = kind
+        dead = log.producer("dead")
+        dead.begin()
+        dead.produce([msgspec.structs.replace(said("a", 2), partition=0)] * 3)
+        dead.abort()
+        await until(log, lambda: _committed(log).get(place) == 3 and not log.faults, worker)
+        await until(log, lambda: worker.coordinator.ready, worker)
+        (member,) = worker.coordinator._members
+        await until(log, lambda: member.tables[0].rows[Progress]["0"] == Progress(offsets={"said": 3}), worker)
+    assert _progress(log, "counting")[b"Progress/0"][-1] == Progress(offsets={"said": 3})
 
 
 # --- one budget for a rebalance, whatever is under way

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import cast
 
@@ -107,6 +108,22 @@ async def test_a_service_beyond_the_limit_stops_in_place_and_its_neighbour_goes_
     (sentence,) = [line for line in said_aloud if line["event"] == "service halted"]
     assert sentence["log_level"] == "critical"
     assert "restart this worker" in sentence["cause"]
+
+
+async def test_a_halt_names_what_most_of_the_refused_round_failed_with_and_one_place_to_look() -> None:
+    """Its dead letters were not committed: no list shows them, and the operator would look for a cause in vain."""
+    log, stage = FaultyLog(topics=dict.fromkeys(TOPICS, 1)), PoisonedStage()
+    log.send([unreadable("bad"), said("behind", RAISES), said("behind", 1_000)])
+    log.send(said(f"k{number}", RAISES if number % 2 else 1_000) for number in range(400))
+    with capture_logs() as said_aloud:
+        async with running(log, poisoned(stage)) as worker:
+            await until(log, lambda: worker.coordinator.halted == ["counting"], worker)
+    (sentence,) = [line["cause"] for line in said_aloud if line["event"] == "service halted"]
+    assert re.search(
+        r"failed (\d+) of (\d+) by BUG: ValueError raised at \S*poison\.py:\d+, for example said/0/1; mend", sentence
+    )
+    assert "secret" not in sentence
+    assert committed(log, "dead-letters") == []
 
 
 async def test_a_restart_after_the_cause_is_mended_goes_on_where_it_stopped() -> None:

@@ -150,9 +150,13 @@ def test_a_snapshot_is_due_when_it_is_worth_it(
             return rows
 
     class Plain:
+        halted = False
+
         def __init__(self) -> None:
             self.tables = {3: Rows()}
 
     member: Any = Plain()
     found = Snapshots(FaultyLog(), MemoryFiles(), Metrics(version="test"), SYSTEM, tombstones_kept_seconds=86_400.0)
     assert found._due([member]) == ([(member, 3)] if due else [])
+    member.halted = True
+    assert found._due([member]) == [], "it takes part in no transaction, and the others must not wait for it"

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
-import pytest
 import structlog
 
 from services.commands.failure import EXIT_TROUBLE
@@ -19,7 +18,8 @@ from services.engine.recovery import Recovery
 from services.engine.restoring import Restorer
 from services.engine.runtime import SYSTEM
 from services.engine.snapshot_store import SnapshotStore
-from services.engine.state import Started
+from services.engine.starting import StateLost
+from services.engine.state import Progress
 from tests.engine.harness import FaultyLog, check_counting, committed, count, running, start_worker, until
 from tests.support.engine_stages import PARTITIONS, TOPICS, CountingStage, counting, said
 from tests.support.memory_files import MemoryFiles
@@ -37,6 +37,11 @@ async def _processed(log: FaultyLog, records: int) -> None:
         await until(log, lambda: count(log, "counted") >= records and worker.coordinator.ready, worker)
 
 
+def _positions(log: FaultyLog) -> list[dict[str, int]]:
+    marks = [record for record in committed(log, "state.counting") if record.key == b"Progress/0"]
+    return [msgspec.json.decode(mark.value or b"", type=Progress).offsets for mark in marks]
+
+
 async def _lost(log: FaultyLog) -> str:
     error = await start_worker(log, counting()).failed()
     assert isinstance(error, OffsetsLost)
@@ -44,6 +49,15 @@ async def _lost(log: FaultyLog) -> str:
     sentence = str(error)
     assert "posttrade.counting cannot go on in partition 0 of said" in sentence
     assert "kafka-consumer-groups --reset-offsets --group posttrade.counting --topic said:0" in sentence
+    return sentence
+
+
+async def _stopped(log: FaultyLog) -> str:
+    error = await start_worker(log, counting()).failed()
+    assert isinstance(error, StateLost)
+    assert exit_code_of(error) == EXIT_TROUBLE
+    sentence = str(error)
+    assert "Restore state.counting from a copy, or set the offset back" in sentence
     return sentence
 
 
@@ -56,8 +70,7 @@ async def test_a_first_start_reads_from_what_the_log_still_holds_and_says_so() -
         await _processed(log, 6)
     (said_once,) = [line for line in lines if "for the first time" in line["event"]]
     assert said_once["offsets"]["said[0]"] == 4
-    marks = [record for record in committed(log, "state.counting") if record.key == b"Started/0"]
-    assert [msgspec.json.decode(mark.value or b"", type=Started).offsets for mark in marks] == [{"said": 4}]
+    assert _positions(log)[0] == {"said": 4}
 
 
 async def test_what_was_deleted_unread_stops_the_worker_with_the_offsets() -> None:
@@ -92,64 +105,103 @@ async def test_a_topic_that_was_created_anew_stops_the_worker() -> None:
     assert "its next offset is 10, but the partition holds no record, and goes on at offset 0" in await _lost(log)
 
 
-async def test_offsets_that_vanished_from_the_group_stop_the_worker() -> None:
-    """The cluster forgets the offsets of a group that was away for long: everything would be done a second time."""
+async def test_offsets_that_vanished_from_the_group_cost_nothing() -> None:
+    """The cluster forgets the offsets of a group that was away for long, or its coordinator loses its memory."""
     log = FaultyLog()
     _say(log, 0, 10)
     await _processed(log, 10)
     log.group(GROUP).committed.clear()
-    assert "it was first read from 0 on, but the group has no committed offset any more" in await _lost(log)
+    _say(log, 10, 15)
+    with structlog.testing.capture_logs() as lines:
+        await _processed(log, 15)
+    warnings = [line for line in lines if "has forgotten offsets" in line["event"]]
+    assert [(line["committed"], line["known"]) for line in warnings if line["partition"] == "said[0]"] == [(None, 10)]
+    assert log.group(GROUP).committed[PLACE] == 15
+    check_counting(log)
+
+
+async def test_offsets_that_went_back_are_not_believed() -> None:
+    """A coordinator that has read half of its own log answers with what was true long ago: all would be done again."""
+    log = FaultyLog()
+    _say(log, 0, 10)
+    await _processed(log, 10)
+    log.group(GROUP).committed[PLACE] = 4
+    _say(log, 10, 15)
+    await _processed(log, 15)
+    check_counting(log)
+
+
+async def test_state_that_is_older_than_the_offsets_stops_the_worker() -> None:
+    """A changelog that was deleted, or restored from an old copy: duplicates would not be recognised any more."""
+    log = FaultyLog()
+    _say(log, 0, 10)
+    await _processed(log, 10)
+    log.recreate("state.counting")
+    sentence = await _stopped(log)
+    assert "the group has committed offset 10, but the state holds no trace of it" in sentence
+    row = msgspec.json.encode(Progress(offsets={"said": 6}))
+    log.send([OutgoingRecord("state.counting", b"Progress/0", row, (), 0)])
+    assert "the group has committed offset 10, but its state ends at 6" in await _stopped(log)
     assert count(log, "counted") == 10
 
 
-async def test_state_without_a_mark_is_enough_to_know_that_a_partition_was_read() -> None:
-    """State written by a version that left no marks."""
+async def test_state_that_does_not_say_how_far_it_was_read_stops_the_worker() -> None:
+    """Rows without a position: nobody can tell what of the input is in them."""
     log = FaultyLog()
     log.send([OutgoingRecord("state.counting", b"Count/a", b'{"count":1,"total":0}', (), 0)])
-    assert "no committed offset any more" in await _lost(log)
+    assert "does not say how far it was read, and the group has no offset" in await _stopped(log)
+
+
+async def test_after_a_loss_of_input_a_person_decides_where_it_goes_on() -> None:
+    """What the message of the stopped worker tells the person to do must be enough."""
+    log = FaultyLog()
+    _say(log, 0, 10)
+    await _processed(log, 10)
+    _say(log, 10, 30)
+    log.delete_records({PLACE: 25})
+    await _lost(log)
+    log.group(GROUP).committed[PLACE] = 25
+    with structlog.testing.capture_logs() as lines:
+        await _processed(log, 15)
+    assert [line["committed"] for line in lines if "set by hand and is obeyed" in line["event"]] == [25]
 
 
 async def test_a_service_that_gets_one_more_input_reads_that_from_its_beginning() -> None:
-    """A new version of a service is no loss of offsets; its mark learns of the new input."""
+    """A new version of a service is no loss of offsets; its position learns of the new input."""
     log = FaultyLog(topics=dict(TOPICS) | {"also-said": PARTITIONS})
     _say(log, 0, 10)
     await _processed(log, 10)
     wider = HostedService(CountingStage(), ("said", "also-said"), ("counted", "dead-letters"))
     async with running(log, wider) as worker:
         await until(log, lambda: worker.coordinator.ready, worker)
-    marks = [record for record in committed(log, "state.counting") if record.key == b"Started/0"]
-    offsets = [msgspec.json.decode(mark.value or b"", type=Started).offsets for mark in marks]
-    assert offsets == [{"said": 0}, {"said": 0, "also-said": 0}]
+    assert _positions(log)[-1] == {"said": 10, "also-said": 0}
     check_counting(log)
 
 
 class _LateConsumer:
     """Its first answer is from before another worker took the partition up, as that of one that stood still."""
 
-    def __init__(self, *answers: int | None) -> None:
-        self._answers = list(answers)
+    def __init__(self, answer: int | None) -> None:
+        self._answer = answer
 
     def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
-        offset = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        return dict.fromkeys(partitions, offset)
+        return dict.fromkeys(partitions, self._answer)
 
 
-def _restore(log: FaultyLog, *answers: int | None) -> dict[TopicPartition, int]:
+def _restore(log: FaultyLog, answer: int | None) -> dict[TopicPartition, int]:
     patience = Patience(SYSTEM, lambda: False)
     metrics = Metrics(version="test")
     store = SnapshotStore(MemoryFiles(), metrics, SYSTEM, tombstones_kept_seconds=86_400.0)
     recovery = Recovery(log, store, metrics, SYSTEM)
     member = Member(counting(), log, SYSTEM, lambda item: None)
     member.owned = {0}
-    member.consumer = cast(Any, _LateConsumer(*answers))
+    member.consumer = cast(Any, _LateConsumer(answer))
     return dict(Restorer(log, recovery, SYSTEM, patience, lambda: False).restore(member, [0], 0).offsets)
 
 
-async def test_a_restore_that_was_overtaken_while_the_worker_stood_still_reads_again() -> None:
-    """It would end a healthy worker, and advise an operator to reset offsets that are in order."""
+async def test_a_restore_that_was_overtaken_while_the_worker_stood_still_goes_by_the_state() -> None:
+    """Else it would end a healthy worker, and advise an operator to reset offsets that are in order."""
     log = FaultyLog()
     _say(log, 0, 10)
     await _processed(log, 10)
-    assert _restore(log, None, 10)[PLACE] == 10
-    with pytest.raises(OffsetsLost):
-        _restore(log, None)
+    assert _restore(log, None)[PLACE] == 10

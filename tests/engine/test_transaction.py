@@ -266,6 +266,45 @@ def test_a_stop_still_ends_what_was_left_open_when_the_log_answers() -> None:
     assert slot.log.calls == [*STEPS, *TAKE_OVER]
 
 
+@pytest.mark.parametrize(
+    ("script", "slow", "calls"),
+    [
+        ({"send_offsets": AbortRequired("not sent")}, {"send_offsets": 9.0}, STEPS[:3]),
+        ({"commit": CommitUnknown("timed out")}, {"commit": 10.0}, STEPS),
+        (
+            {"send_offsets": AbortRequired("not sent"), "abort": CommitUnknown("timed out")},
+            {"send_offsets": 4.0, "abort": 10.0},
+            [*STEPS[:3], "abort"],
+        ),
+    ],
+    ids=["a flush that timed out", "a commit that timed out", "an abort that timed out"],
+)
+def test_a_stop_leaves_a_transaction_to_the_log_that_soon_ends_it_by_itself(
+    script: dict[str, LogError], slow: dict[str, float], calls: list[str]
+) -> None:
+    """Flush, abort and take-over, each until it times out, would take longer than a stop has."""
+    slot = Slot(**script)
+    slot.log.slow = slow
+    slot.stopping = True
+    with pytest.raises(NotAwaited):
+        slot.commit()
+    assert slot.log.calls == calls
+    assert slot.clock.now - 100.0 <= 15.0
+    slot.stopping = False
+    slot.log.slow.clear()
+    slot.commit()
+    assert slot.log.calls == [*calls, *TAKE_OVER, *STEPS], "nothing is begun with a producer in doubt"
+
+
+def test_a_worker_that_goes_on_ends_an_old_transaction_itself() -> None:
+    """Only a stop is in a hurry; whoever goes on must know what became of it."""
+    slot = Slot(send_offsets=AbortRequired("not sent"))
+    slot.log.slow = {"send_offsets": 9.0}
+    with pytest.raises(NotCommitted):
+        slot.commit()
+    assert slot.log.calls == [*STEPS[:3], "abort"]
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_what_no_repetition_mends_ends_the_worker(step: str) -> None:
     """A right that was taken away, a topic that was deleted: retrying hides it from the people who could mend it."""

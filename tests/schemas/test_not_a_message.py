@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.adapters import fix
-from services.adapters.avro_codec import MARKER
+from services.adapters.avro_careful import MARKER
 from services.domain.errors import DecodeError, NotAMessageError
 from services.pipeline import make_codec
 from tests import samples

@@ -6,6 +6,9 @@ seed is the same run, byte for byte, and what it finds can be looked at as often
 
 - `options.py`   everything that follows from a seed, and which fault is enabled how often (swarm testing)
 - `broker.py`    the memory log with what Kafka adds: sessions, transaction timeouts, requests that come late
+- `amnesia.py`   a group coordinator that has forgotten and does not say so
+- `choking.py`   stages that raise at some keys until they are mended
+- `clerks.py`    people who replay and discard dead letters, not always in agreement
 - `ports.py`     what a worker sees of the log and of its disk: each call may be slow, fail, or be the worker's last
 - `process.py`   one worker: starting, pausing, crashing
 - `workload.py`  what the senders send: flows of the sample day, repeated and reordered, poison included

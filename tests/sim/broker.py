@@ -6,6 +6,7 @@
   the newer protocol, the epoch alone tells it from a request for the transaction that is open now: with the same epoch
   it ends that one.
 - While it is away, nothing is answered.
+- Its group coordinator may forget its groups for a while (`amnesia.py`), and not say so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from services.adapters.memory_log import MemoryGroupConsumer, MemoryLog, MemoryTransactionalProducer
 from services.engine.log import GroupMetadata, LogRecord, OutgoingRecord, RebalanceListener, TopicPartition
 from services.engine.runtime import Runtime
+from tests.sim.amnesia import Amnesia
 from tests.sim.scheduler import Owner, Scheduler, SimCondition
 
 
@@ -29,6 +31,7 @@ class Broker(MemoryLog):
         scheduler: Scheduler,
         session_timeout_seconds: float,
         transaction_timeout_seconds: float,
+        amnesia: Amnesia,
     ) -> None:
         super().__init__(topics, clock=clock, changed=SimCondition(scheduler))
         self._id = "simulated"
@@ -36,6 +39,7 @@ class Broker(MemoryLog):
         self.reads_uncommitted = False
         self.session_timeout_seconds = session_timeout_seconds
         self.transaction_timeout_seconds = transaction_timeout_seconds
+        self.amnesia = amnesia
         self.counts = {"evictions": 0, "transaction timeouts": 0, "late requests refused": 0, "late requests obeyed": 0}
         self._scheduler = scheduler
         self._owned: dict[Owner, list[MemoryGroupConsumer]] = {}
@@ -67,6 +71,17 @@ class Broker(MemoryLog):
             if chance():
                 self.counts["evictions"] += 1
                 consumer.evict()
+
+    def forget(self, group: str, seconds: float) -> None:
+        """The coordinator forgets a group: its members have to join anew, its offsets come back bit by bit."""
+        state = self._groups.get(group)
+        if state is None:
+            return
+        reading = self.amnesia.begin(group)
+        for consumer in list(state.members):
+            consumer.evict()
+        self._scheduler.after(self.amnesia.rng.uniform(0.0, seconds), lambda: self.amnesia.read_on(group, reading))
+        self._scheduler.after(seconds, lambda: self.amnesia.end(group, reading))
 
     # --- transactions
 
@@ -171,6 +186,13 @@ class TimedProducer(MemoryTransactionalProducer):
         self.transactional_id = transactional_id
         self.epoch = epoch
         self._broker = log
+
+    def commit(self) -> None:
+        """Make everything visible at once."""
+        offsets = list(self._offsets)
+        super().commit()
+        for group, places in offsets:
+            self._broker.amnesia.committed(group, places)
 
     @property
     def transaction(self) -> int | None:

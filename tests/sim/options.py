@@ -33,6 +33,7 @@ EVENT_FAULTS = (
     "evict",  # a worker's heartbeats are lost, and its partitions move while it works
     "join",  # one more worker comes
     "leave",  # a worker is stopped in order
+    "amnesia",  # the group coordinator forgets members and offsets of some groups for a while, and does not say so
 )
 """Faults that come at a moment, each with a number of times."""
 
@@ -70,6 +71,12 @@ class Options:
     """Share of the starts that find one of the process's files lost, cut, flipped in a bit, or older than it was."""
     garbage: int = 0
     """Unreadable records under the keys of orders."""
+    chokes: int = 0
+    """Bugs: each makes a service raise at some keys until it is mended."""
+    repairs: int = 0
+    """Decisions of clerks about dead letters while the work goes on."""
+    tidies: bool = False
+    """Whether everything that waits is repaired in the end."""
     call_rates: dict[str, float] = field(default_factory=dict)
     event_counts: dict[str, int] = field(default_factory=dict)
     crash_at_call: int = 0
@@ -106,6 +113,9 @@ def derive(seed: int, *, control: str = "") -> Options:
         garbage=rng.choice((0, 0, 1, 3)),
         call_rates=call_rates,
         event_counts={name: rng.choice((1, 2, 4)) for name in EVENT_FAULTS if chance() < _ENABLED},
+        chokes=rng.choice((0, 1, 3)),
+        repairs=rng.choice((0, 6, 15)),
+        tidies=rng.choice((False, True)),
         control=control,
     )
 

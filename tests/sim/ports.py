@@ -212,6 +212,17 @@ class WorkerConsumer(Port):
         self._delay(f"{self.group}.poll")
         return records
 
+    def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """What the coordinator says, which may be less than it knows a moment later."""
+        wanted = list(partitions)
+
+        def ask() -> dict[TopicPartition, int | None]:
+            told = self._ports.broker.amnesia.told(self.group, wanted)
+            truth: dict[TopicPartition, int | None] = self._inner.committed(wanted) if told is None else told
+            return truth
+
+        return self._call("committed", ask)
+
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         places = ", ".join(f"{p.topic}/{p.partition}→{offset}" for p, offset in offsets.items())
         self._ports.note(self._process.name, f"{self.group} seeks {places}")

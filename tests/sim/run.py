@@ -22,7 +22,10 @@ from services.engine.metrics import Metrics
 from services.pipeline import hosted_services, topic_counts
 from services.settings import Settings
 from tests.sim import judge
+from tests.sim.amnesia import Amnesia
 from tests.sim.broker import Broker
+from tests.sim.choking import choking
+from tests.sim.clerks import Clerks
 from tests.sim.loop import SimRuntime
 from tests.sim.options import EVENT_FAULTS, Options
 from tests.sim.ports import Ports, SimFiles
@@ -37,6 +40,8 @@ QUIET_SECONDS = 2.5
 """Nothing to read for so long: a tick and a reading of reference data are over."""
 _LOOK_SECONDS = 0.5
 _EVICTED_SHARE = 0.5
+_FORGOTTEN_SHARE = 0.6
+_FORGOTTEN_SECONDS_MAX = 8.0
 
 
 @dataclass
@@ -77,6 +82,7 @@ class Simulation:
             scheduler=self.scheduler,
             session_timeout_seconds=options.session_timeout_seconds,
             transaction_timeout_seconds=options.transaction_timeout_seconds,
+            amnesia=Amnesia(random.Random(f"amnesia {options.seed}")),
         )
         self.ports = Ports(options, self.scheduler, self.broker, random.Random(f"calls {options.seed}"))
         self.processes: list[WorkerProcess] = []
@@ -142,6 +148,8 @@ class Simulation:
         victim = self._rng.choice(running) if running else None
         if name == "outage":
             self._outage()
+        elif name == "amnesia":
+            self._amnesia()
         elif name == "join":
             self.ports.injected[name] += 1
             self.start(max(self.disks, default=-1) + 1)
@@ -163,6 +171,14 @@ class Simulation:
                 self.broker.changed.notify_all()
 
         self.scheduler.after(self._rng.uniform(0.2, 6.0), back)
+
+    def _amnesia(self) -> None:
+        forgotten = [group for group, _ in self.world.inputs if self._rng.random() < _FORGOTTEN_SHARE]
+        self.ports.injected["amnesia"] += bool(forgotten)
+        for group in forgotten:
+            seconds = self._rng.uniform(0.2, _FORGOTTEN_SECONDS_MAX)
+            self.ports.note("broker", f"forgets {group} for {seconds:.3f} s")
+            self.broker.forget(group, seconds)
 
     def _kill(self, victim: WorkerProcess) -> None:
         self.ports.note(victim.name, "KILLED")
@@ -210,6 +226,7 @@ class Simulation:
         for slot in range(self.options.workers):
             self.start(slot)
         self._plan()
+        self.world.begin(self)
         self._send_next()
         self.scheduler.at(self.options.work_seconds, self._make_peace)
         try:
@@ -249,8 +266,10 @@ class Simulation:
         elif self._quiet_since is None:
             self._quiet_since = self.scheduler.now
         elif self.scheduler.now - self._quiet_since >= QUIET_SECONDS:
-            self._done = True
-            return
+            if not self.world.goes_on(self):
+                self._done = True
+                return
+            self._quiet_since = None
         if self.scheduler.now - self._peace_at > PEACE_SECONDS_MAX:
             self.breaks.append(f"liveness: not drained {PEACE_SECONDS_MAX:.0f} s after peace; {self._what_is_left()}")
             self._done = True
@@ -258,7 +277,9 @@ class Simulation:
         self.scheduler.after(_LOOK_SECONDS, self._look)
 
     def _busy(self) -> bool:
-        if self.unsent or self.broker.away or self.broker.is_open or any(p.paused for p in self.processes):
+        if self.unsent or self.broker.away or self.broker.is_open or self.broker.amnesia.lasts:
+            return True
+        if any(p.paused for p in self.processes):
             return True
         if not all(process.runs and process.ready for process in self.slots.values()):
             return True
@@ -328,6 +349,13 @@ class World:
         """What lies on the log at the start, and what is sent when."""
         raise NotImplementedError
 
+    def begin(self, simulation: Simulation) -> None:
+        """The workers have been started: whoever acts beside them begins."""
+
+    def goes_on(self, simulation: Simulation) -> bool:
+        """All is drained: whether somebody has given the workers more to do."""
+        return False
+
     def judge(self, simulation: Simulation) -> judge.Verdict:
         """Judge the log as it is in the end."""
         raise NotImplementedError
@@ -340,7 +368,7 @@ class Pipeline(World):
         self.codec = judge.RememberingCodec(shared_codec())
         self._hosted: dict[int, list[HostedService]] = {}
         self.metrics = Metrics(version="simulation")
-        hosted = self.services(Options(seed=0))
+        hosted = self._services(Options(seed=0))
         for service in hosted:
             stage = service.stage
             self.metrics.register(
@@ -352,6 +380,9 @@ class Pipeline(World):
         return {name: 1 if count == 1 else partitions for name, count in topic_counts_once().items()}
 
     def services(self, options: Options) -> list[HostedService]:
+        return choking(self._services(options), self.workload.marks)
+
+    def _services(self, options: Options) -> list[HostedService]:
         """Stages hold nothing, so all workers of all runs share them."""
         after = options.overdue_after_seconds
         if after not in self._hosted:
@@ -362,10 +393,18 @@ class Pipeline(World):
     def prepare(self, simulation: Simulation) -> list[Sending]:
         simulation.broker.send(bank().reference)
         self.workload = Workload(simulation.options, random.Random(f"work {simulation.options.seed}"))
+        self.clerks = Clerks(simulation, self.workload.marks, self.codec)
         return self.workload.sendings
 
+    def begin(self, simulation: Simulation) -> None:
+        self.clerks.begin()
+
+    def goes_on(self, simulation: Simulation) -> bool:
+        return self.clerks.tidy()
+
     def judge(self, simulation: Simulation) -> judge.Verdict:
-        return judge.judge(simulation.broker, self.workload)
+        self.clerks.count()
+        return judge.judge(simulation.broker, self.workload, self.clerks.given_up)
 
 
 @functools.cache

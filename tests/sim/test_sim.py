@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.engine.repair import RepairOutcome
 from tests.sim.__main__ import main
 from tests.sim.options import CALL_FAULTS, EVENT_FAULTS, Options, derive, override
 from tests.sim.quick import Small
@@ -27,6 +28,9 @@ SHORT: Any = {
     "restart_seconds_max": 0.5,
 }
 """Times for runs of which there are many."""
+
+REPAIRS = ("stage raises", *(f"repair {outcome.value}" for outcome in RepairOutcome))
+"""What is counted of bugs and of what clerks do about them."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +53,7 @@ def test_every_trade_is_accounted_for(first: int) -> None:
     world, totals = Pipeline(), Totals()
     for seed in range(first, first + BLOCK_SEEDS):
         check(derive(seed), world, totals)
-    unseen = {name for name in (*CALL_FAULTS, *EVENT_FAULTS) if not totals.faults[name]}
+    unseen = {name for name in (*CALL_FAULTS, *EVENT_FAULTS, *REPAIRS) if not totals.faults[name]}
     assert not unseen, "a fault that no seed injects proves nothing"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from services.adapters.disk_files import DiskFiles
 from services.adapters.kafka_log import KafkaLog
 from services.adapters.kafka_timeouts import Timeouts
-from services.commands.worker import run_worker
+from services.commands.worker import EndLimit, run_worker
 from services.engine import snapshots
 from services.engine.app import Engine, make_app
 from services.engine.metrics import Metrics
@@ -46,7 +46,7 @@ def main(bootstrap_servers: str, prefix: str, slot: str, data_dir: str, web_port
         data_dir=data_dir,
         web_enabled=bool(web_port),
     )
-    code = run_worker(app)
+    code = run_worker(app, EndLimit())
     log.close()
     return code
 

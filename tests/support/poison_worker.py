@@ -15,7 +15,7 @@ from pathlib import Path
 
 from services.adapters.kafka_log import KafkaLog
 from services.capture.process import CaptureStage
-from services.commands.worker import run_worker
+from services.commands.worker import EndLimit, run_worker
 from services.pipeline import make_worker
 from services.settings import Settings
 from services.stage import Outcome, Received, State
@@ -45,7 +45,8 @@ def main(bootstrap_servers: str, prefix: str, data_dir: str) -> int:
     """Run until SIGTERM, or until the poison is met."""
     poison(Path(data_dir) / MENDED)
     log = KafkaLog(bootstrap_servers, prefix=prefix, timeouts=SHORT_TIMEOUTS)
-    code = run_worker(make_worker(Settings(data_dir=data_dir), log, services=["capture"], web_enabled=False))
+    app = make_worker(Settings(data_dir=data_dir), log, services=["capture"], web_enabled=False)
+    code = run_worker(app, EndLimit())
     log.close()
     return code
 

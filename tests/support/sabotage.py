@@ -12,10 +12,13 @@ implementation says how through a method of the wrapper's target (`read_uncommit
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+import msgspec
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
@@ -29,7 +32,9 @@ from services.engine.log import (
     GroupConsumer,
     GroupMetadata,
     Log,
+    LogError,
     LogRecord,
+    OutgoingRecord,
     RebalanceListener,
     TopicPartition,
     TransactionalProducer,
@@ -47,7 +52,7 @@ NO_REWIND = "no-rewind"
 DEDUPE_OFF = "dedupe-off"
 
 CONTROLS: Mapping[str, str] = {
-    OFFSETS_OUTSIDE_TRANSACTION: "offsets are committed by themselves, before the outputs they belong to",
+    OFFSETS_OUTSIDE_TRANSACTION: "offsets, and their rows in the changelog, are committed before what they stand for",
     NO_GROUP_METADATA: "offsets are sent without membership, so that no generation is checked",
     READ_UNCOMMITTED: "inputs and changelogs are read with records of open and aborted transactions",
     POSITION_OFFSETS: "the consumer's position is committed in place of what was processed",
@@ -55,6 +60,9 @@ CONTROLS: Mapping[str, str] = {
     DEDUPE_OFF: "capture does not recognise an execution it has seen",
 }
 """What each control does, by its name."""
+
+_PROGRESS = b"Progress/"
+"""How the key of a row begins that holds a partition's offsets."""
 
 
 def check(name: str) -> str:
@@ -124,17 +132,38 @@ class _Log(_Passing):
         return cast(TransactionalProducer, inner)
 
 
+def _is_progress(record: OutgoingRecord) -> bool:
+    """Whether it is the row of a changelog that says how far the inputs are done: the engine's own offsets."""
+    return record.topic.startswith("state.") and (record.key or b"").startswith(_PROGRESS)
+
+
 class _OffsetsFirst(_Passing):
     """Commits the offsets in a transaction of their own, which does not hold what they stand for."""
 
     def __init__(self, inner: TransactionalProducer, log: Log, transactional_id: str) -> None:
         super().__init__(inner)
         self._other = log.producer(f"{transactional_id}.offsets")
+        self._progress: list[OutgoingRecord] = []
+
+    def begin(self) -> None:
+        self._progress = []
+        self._inner.begin()
+
+    def produce(self, records: Sequence[OutgoingRecord]) -> None:
+        self._progress += [record for record in records if _is_progress(record)]
+        self._inner.produce([record for record in records if not _is_progress(record)])
 
     def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
+        rows, self._progress = self._progress, []
         self._other.begin()
-        self._other.send_offsets(offsets, metadata)
-        self._other.commit()
+        try:
+            self._other.produce(rows)
+            self._other.send_offsets(offsets, metadata)
+            self._other.commit()
+        except LogError:
+            with contextlib.suppress(LogError):  # what stayed open would keep every restore waiting
+                self._other.abort()
+            raise
 
     def close(self) -> None:
         self._other.close()
@@ -179,13 +208,30 @@ class _Positions(_Passing):
     def __init__(self, inner: TransactionalProducer, consumers: Mapping[str, GroupConsumer]) -> None:
         super().__init__(inner)
         self._consumers = consumers
+        self._read: dict[TopicPartition, int] = {}
+        self._moved: dict[TopicPartition, int] = {}
+
+    def begin(self) -> None:
+        self._read, self._moved = {}, {}
+        for consumer in self._consumers.values():
+            self._read |= consumer.positions()
+        self._inner.begin()
+
+    def produce(self, records: Sequence[OutgoingRecord]) -> None:
+        self._inner.produce([self._ahead(record) if _is_progress(record) else record for record in records])
 
     def send_offsets(self, offsets: Mapping[TopicPartition, int], metadata: GroupMetadata) -> None:
-        positions: dict[TopicPartition, int] = {}
-        for consumer in self._consumers.values():
-            positions |= {place: at for place, at in consumer.positions().items() if place in offsets}
-        # A partition that was not yet read has no position, and several groups may read one topic.
-        self._inner.send_offsets({place: max(at, positions.get(place, at)) for place, at in offsets.items()}, metadata)
+        """What the changelog says in the same transaction, so that the two do not contradict each other."""
+        self._inner.send_offsets({place: self._moved.get(place, at) for place, at in offsets.items()}, metadata)
+
+    def _ahead(self, record: OutgoingRecord) -> OutgoingRecord:
+        assert record.partition is not None, "a changelog row lies in the partition of its inputs"
+        row = json.loads(record.value or b"{}")
+        for topic, at in row["offsets"].items():
+            place = TopicPartition(topic, record.partition)
+            # A partition that was not yet read has no position, and several groups may read one topic.
+            row["offsets"][topic] = self._moved[place] = max(at, self._read.get(place, at))
+        return msgspec.structs.replace(record, value=json.dumps(row).encode())
 
 
 class _Forward(_Passing):

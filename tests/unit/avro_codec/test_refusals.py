@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.adapters.avro_codec import MARKER, AvroCodec
+from services.adapters.avro_careful import MARKER
+from services.adapters.avro_codec import AvroCodec
 from services.adapters.avro_schema import fingerprint, schema_of
 from services.domain import event as ev
 from services.domain.code import ChargeType

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import avro.io
@@ -13,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.adapters.avro_careful import MisfitError, decimal_pair
 from services.adapters.avro_codec import AvroCodec, to_json
 from services.adapters.avro_schema import fingerprint, schema_of
 from services.domain import event as ev
 from services.domain.code import ExceptionStatus
+from services.domain.money import EXACT
 from services.domain.record import Record
 from services.topics import WIRE_RECORDS
 from tests import samples
@@ -102,6 +105,33 @@ def test_a_decimal_has_one_form_after_decoding(written: str, read: str) -> None:
     event = CODEC.decode(CODEC.encode(samples.execution(quantity=Decimal(written))), type(samples.execution()))
 
     assert str(event.quantity) == read
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(st.integers(-(10**9), 10**9), st.integers(-(10**30), 10**30)),
+    st.integers(-14, 20),
+    st.sampled_from([(28, 8), (28, 10), (23, 5), (20, 12)]),
+)
+def test_a_decimal_is_the_fraction_it_says(digits: int, exponent: int, form: tuple[int, int]) -> None:
+    """Exact or refused, by arithmetic without a precision: whole multiples of the unit within the limit, no others."""
+    precision, scale = form
+    value = Decimal(digits).scaleb(exponent, context=EXACT)
+    unscaled = Fraction(digits) * Fraction(10) ** (exponent + scale)
+    pair = decimal_pair(precision=precision, scale=scale)
+    assert pair.encode is not None
+    assert pair.decode is not None
+
+    if unscaled.denominator != 1 or abs(unscaled) >= 10**precision:
+        with pytest.raises(MisfitError):
+            pair.encode(value)
+        return
+    written = pair.encode(value)
+    assert int.from_bytes(written, "big", signed=True) == unscaled
+    assert len(written) == 1 or int.from_bytes(written[1:], "big", signed=True) != unscaled  # no byte too many
+    read = pair.decode(written)
+    assert Fraction(read) == unscaled / 10**scale
+    assert str(read) == (str(int(read)) if read == int(read) else str(EXACT.normalize(value)))
 
 
 def test_equal_events_give_equal_bytes() -> None:

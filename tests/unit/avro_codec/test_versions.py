@@ -11,7 +11,8 @@ from typing import Any
 import fastavro
 import pytest
 
-from services.adapters.avro_codec import MARKER, AvroCodec
+from services.adapters.avro_careful import MARKER
+from services.adapters.avro_codec import AvroCodec
 from services.adapters.avro_schema import UNRECOGNISED, fingerprint, schema_of, schema_text
 from services.domain.code import Side
 from services.domain.errors import DecodeError

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
@@ -12,12 +14,15 @@ from typer.testing import Result
 from services.adapters.avro_codec import to_json
 from services.adapters.memory_log import MemoryLog
 from services.capture.process import CaptureStage
+from services.commands import deadletters
 from services.commands.deadletters import age_text
-from services.engine.log import OutgoingRecord
+from services.commands.letters import collect
+from services.engine.dead_letters import dead_letter
+from services.engine.log import Headers, LogRecord, OutgoingRecord
 from services.pipeline import make_codec, topic_counts
 from services.stage import Outcome, Received, State
 from tests import samples
-from tests.support.app import read_topic, reference_records, running_worker, send_reference, until
+from tests.support.app import WAIT_SECONDS_MAX, read_topic, reference_records, running_worker, send_reference, until
 from tests.unit.commands.support import MemoryCluster, run
 
 EXECUTIONS = "front-office.executions"
@@ -54,6 +59,12 @@ class Day:
         listed = await self.run("list", "--json", *options)
         assert listed.exit_code == 0, listed.stderr
         return [json.loads(line)["id"] for line in listed.stdout.splitlines()]
+
+    async def one_more(self, number: int) -> None:
+        """Another execution of the order comes, and is put behind the others."""
+        event = samples.execution(order_id="O1", execution_id=f"E{number}")
+        self.log.send([OutgoingRecord(EXECUTIONS, b"O1", self.codec.encode(EXECUTIONS, event))])
+        await self.letters(number)
 
     async def letters(self, count: int) -> None:
         """Wait until so many dead letters are there."""
@@ -144,7 +155,122 @@ async def test_a_repair_that_no_worker_takes_is_said_to_be_pending(day: Day, tmp
         (first, *_) = await day.ids()
     alone = await day.run("discard", first, *WHO, "--wait", "1")
     assert alone.exit_code == 1
-    assert "done as soon as one runs" in alone.stderr
+    assert "done as soon as one can: start a worker if none runs" in alone.stderr
+
+
+def test_a_repair_that_may_be_ending_the_workers_sends_the_operator_to_their_logs(day: Day) -> None:
+    """Who starts one more worker after the other would feed them to the record, and nothing would say so."""
+    killer = dead_letter(
+        LogRecord(EXECUTIONS, 0, 7, b"O9", b"deadly", 1), error_class="CRASH", stage="capture",
+        message="the process ended", quarantine="key/O9",
+    )  # fmt: skip
+    day.log.send([killer])
+    alone = run(["deadletters", "replay", f"capture/{EXECUTIONS}/0/7", *WHO, "--wait", "1"], day.cluster)
+    assert alone.exit_code == 1
+    assert "it has ended workers before, and those that run may be ending on it again: see their logs" in alone.stderr
+
+
+# --- two people, and a key on which something still comes
+
+
+def _between(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Have this happen once, after the next command has read what waits and before it does anything."""
+    loop = asyncio.get_running_loop()
+    pending = [happens]
+
+    def ask(question: str, *, yes: bool) -> None:
+        if pending:
+            asyncio.run_coroutine_threadsafe(pending.pop()(), loop).result(WAIT_SECONDS_MAX)
+
+    monkeypatch.setattr(deadletters, "_ask", ask)
+
+
+BOB = ["--by", "bob", "--reason", "void", "--yes"]
+
+
+async def test_who_comes_second_is_told_what_became_of_it_and_fails_unless_that_was_wanted(
+    day: Day, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He would believe that the trade is given up, while it was booked."""
+    repaired = tmp_path / "repaired.json"
+    repaired.write_text(json.dumps(to_json(samples.execution(order_id="O1", execution_id="E1B"))))
+    async with running_worker(day.log, tmp_path / "worker", services=["capture"]):
+        await day.letters(3)
+        ids = await day.ids()
+        day.is_mended = True
+        late = [
+            (["discard", ids[0], *BOB], 1),
+            (["replay", ids[1], "--only", "--file", str(repaired), *BOB], 1),
+            (["replay", ids[2], "--only", *BOB], 0),
+        ]
+        for first, (words, exit_code) in zip(ids, late, strict=True):
+            _between(monkeypatch, lambda first=first: day.run("replay", first, "--only", *WHO))  # type: ignore[misc]
+            second = await day.run(*words)
+            assert second.exit_code == exit_code, second.stdout
+            assert second.stdout.startswith(f"{first}: ALREADY_RESOLVED, REPLAYED at ")
+            assert "by ann: release 7 mends it" in second.stdout
+        assert len(read_topic(day.log, "trades.captured")) == 3
+        again = await day.run("discard", ids[0], *BOB)
+        assert (again.exit_code, "REPLAYED at " in again.stderr, "by ann" in again.stderr) == (1, True, True)
+        closed = [json.loads(line) for line in (await day.run("list", "--all", "--json")).stdout.splitlines()]
+        assert {row["outcome"] for row in closed} == {"REPLAYED"}, "not that somebody came too late"
+
+
+async def test_what_comes_during_a_replay_is_replayed_as_well(
+    day: Day, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key would stay held behind an operator who was told that all is done."""
+    async with running_worker(day.log, tmp_path, services=["capture"]):
+        await day.letters(3)
+        day.is_mended = True
+        _between(monkeypatch, lambda: day.one_more(4))
+        done = await day.run("replay", "--key", "O1", "--service", "capture", *WHO)
+        assert (done.exit_code, done.stdout.count(": REPLAYED\n")) == (0, 4)
+        assert await day.ids() == []
+
+
+@pytest.mark.parametrize("action", ["replay", "discard"])
+async def test_what_is_not_dealt_with_is_said_to_wait(
+    day: Day, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """Nothing is discarded that nobody has seen, and a replay that gives up says so."""
+    monkeypatch.setattr(deadletters, "ROUNDS_MAX", 1)
+    async with running_worker(day.log, tmp_path, services=["capture"]):
+        await day.letters(3)
+        ids = await day.ids()
+        day.is_mended = True
+        _between(monkeypatch, lambda: day.one_more(4))
+        done = await day.run(action, "--key", "O1", "--service", "capture", *WHO)
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[3:] == ["1 record came meanwhile and waits; run the command again"]
+        (left,) = await day.ids()
+        assert left not in ids
+
+
+# --- what came in
+
+
+def _letter(
+    partition: int, value: bytes, *, attempt: int, changed: str | None = None, headers: Headers = ()
+) -> LogRecord:
+    source = LogRecord(EXECUTIONS, 2, 5, None, value, 1, headers)
+    made = dead_letter(
+        source, error_class="DECODE", stage="capture", message="m", quarantine="r", attempt=attempt, changed=changed
+    )
+    return LogRecord(made.topic, partition, 0, made.key, made.value, 1, made.headers)
+
+
+@pytest.mark.parametrize("headers", [(), (("repair.changed", b"of its sender"),)], ids=["plain", "of the same name"])
+def test_what_came_in_is_never_mistaken_for_what_a_clerk_wrote(headers: Headers) -> None:
+    """Letters without a key lie in any partition: that of a repair may be read before the one it was about."""
+    letters = [
+        _letter(0, b"repaired", attempt=2, changed="f00d", headers=headers),
+        _letter(1, b"as it came", attempt=1, headers=headers),
+    ]
+    for found in (letters, letters[::-1]):
+        (case,) = collect(found)
+        assert (case.source.value, case.source.headers) == (b"as it came", headers)
+        assert [letter.value for letter in case.attempts] == [b"as it came", b"repaired"]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_a_missing_tool_is_red(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 def test_the_table_adds_up() -> None:
     outcomes = [Outcome(name="a", seconds=1.25, is_green=True), Outcome(name="b", seconds=2.5, is_green=False)]
 
-    assert check.table(outcomes, ["c"]).splitlines() == [
+    assert check.table(outcomes, 3.75, ["c"]).splitlines() == [
         "a                  1.2 s  green",
         "b                  2.5 s  RED",
         "c                    -    not run",
@@ -61,15 +61,37 @@ def test_fast_differs_only_in_the_tests_with_a_server() -> None:
 
     names = ["format", "lint", "types", "import rules", "tests", "with a server", "alone"]
     assert [part.name for part in every] == names
-    assert fast == every[:5]
+    assert [part.name for part in every if part.beside] == ["tests"]
+    assert [(part.name, part.command) for part in fast] == [(part.name, part.command) for part in every[:5]]
+    assert not any(part.beside for part in fast)
+
+
+@pytest.mark.parametrize(("code", "other", "whole"), [(0, 0, 0), (1, 0, 1), (0, 1, 1)])
+def test_what_runs_beside_another_counts_as_much(
+    code: int, other: int, whole: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A red part must not hide behind a green one, and its output must not be lost."""
+    words = _part("words", other)
+    loud = Part(name="loud", command=(sys.executable, "-c", f"print('heard'); {words.command[-1]}"))
+    pair = Part(name="pair", command=_part("pair", code).command, beside=loud)
+    trace = tmp_path / "trace"
+
+    assert check.run([pair, _part("next", 0, trace)]) == whole
+
+    out = capfd.readouterr().out
+    assert "heard" in out
+    assert trace.exists() == (whole == 0)
+    assert out.count("RED: ") == whole
 
 
 def test_every_test_runs_in_exactly_one_part() -> None:
     """Marks that overlap or leave a gap would run a test twice or, worse, never."""
-    chosen = [part.command[part.command.index("-m") + 1] for part in check.parts(fast=False) if "-m" in part.command]
+    parts = [found for part in check.parts(fast=False) for found in (part, part.beside) if found is not None]
+    chosen = [part.command[part.command.index("-m") + 1] for part in parts if "-m" in part.command]
 
-    for marks in (set[str](), {"server"}, {"server", "alone"}):  # whatever is marked `alone` is marked `server` too
-        values = {"server": "server" in marks, "alone": "alone" in marks}
+    # Whatever is marked `alone` or `long` is marked `server` too.
+    for marks in (set[str](), {"server"}, {"server", "alone"}, {"server", "long"}):
+        values = {name: name in marks for name in ("server", "alone", "long")}
         assert [eval(text, {}, values) for text in chosen].count(True) == 1
 
 

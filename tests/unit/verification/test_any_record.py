@@ -35,7 +35,7 @@ def _is_idle(world: SnapshotWorld, row: Entry) -> bool:
     """Rows that nothing depends on: the first deadline where none is left, the beginning where nothing was read."""
     offsets = world.offsets[f"posttrade.{row.topic.removeprefix('state.')}"]
     read = any(partition == row.partition for _, partition in offsets)
-    return row.key == b"NextDeadline/-" or ((row.key or b"").startswith(b"Started/") and not read)
+    return row.key == b"NextDeadline/-" or ((row.key or b"").startswith(b"Progress/") and not read)
 
 
 @pytest.mark.parametrize("day", ["mini", "repaired"])
