@@ -95,7 +95,7 @@ class Inputs:
             record = None if source is None else self._decode(source.topic, source.value)
             if source is None:
                 continue
-            is_new = self._since_ms is None or source.timestamp_ms >= self._since_ms
+            is_new = self._since_ms is None or entry.timestamp_ms >= self._since_ms
             if self._judge.check(V1, record is not None, place(entry), "was replayed and cannot be read"):
                 assert record is not None
                 yield Input(source, record, is_new, in_flight, is_buried=False, is_replayed=True)

@@ -45,6 +45,8 @@ class Letters:
         """Sources that wait for a repair, or did: the engine remembers them until they are resolved."""
         self.names: dict[Source, str] = {}
         """Of these the name under which each waits: `key/…` when others wait behind it."""
+        self.came_ms: dict[Source, int] = {}
+        """Of these when each entered its topic."""
         self.behind: dict[Source, int] = {}
         """Of those put aside unprocessed the offset, in the same partition, of the record they had to wait for."""
 
@@ -66,6 +68,9 @@ class Letters:
             if "attempt" in headers:
                 self.parked.add(source)
                 self.names[source] = headers.get("quarantine", "")
+                came = headers.get("src.timestamp", "")
+                if check(V7, came.isdecimal(), "dead letter at", where, "does not say when its source came"):
+                    self.came_ms[source] = int(came)
                 self._note_behind(source, headers)
             changed = headers.get(_CHANGED)
             says = changed is None or changed == hashlib.sha256(entry.value or b"").hexdigest()

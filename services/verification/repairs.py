@@ -81,7 +81,9 @@ class Repairs:
             return None
         own = repair.headers[: len(names) - 1 - names[::-1].index(_FIRST_ADDED)]
         topic = parts[0] if parts[0] in INPUTS[service] else ""
-        return repair._replace(topic=topic, partition=int(parts[1]), offset=int(parts[2]), headers=own)
+        partition, offset = int(parts[1]), int(parts[2])
+        came_ms = self._letters.came_ms.get((service, topic, partition, offset), repair.timestamp_ms)
+        return repair._replace(topic=topic, partition=partition, offset=offset, headers=own, timestamp_ms=came_ms)
 
     def waits(self, source: Source) -> bool:
         """Whether the record was put aside and is not resolved."""

@@ -169,13 +169,13 @@ class Faults:
             self._fleet.start(slot)
 
     def _measure_takeover(self, victim: int, held: set[Place], at: float) -> None:
-        deaths = sum(self._fleet.ends.by_exit_code.values())
-        taken = self._events.wait(lambda watched: _taken_over(watched, held, victim), STUCK_SECONDS)
-        self._fleet.tend()
-        if sum(self._fleet.ends.by_exit_code.values()) > deaths:  # another died meanwhile: not one takeover but two
-            return
-        if taken is None:
-            raise StuckError(f"{sorted(held)} of the killed worker were not taken over within {STUCK_SECONDS:.0f} s")
+        deadline = time.monotonic() + STUCK_SECONDS
+        while (taken := self._events.wait(lambda watched: _taken_over(watched, held, victim), 1.0)) is None:
+            if self._fleet.tend():  # another died meanwhile: not one takeover but two
+                return
+            if time.monotonic() > deadline:
+                places = sorted(held)
+                raise StuckError(f"{places} of the killed worker were not taken over within {STUCK_SECONDS:.0f} s")
         self.tally.takeover_seconds.append(taken - at)
 
     def _kill_soon(self) -> None:

@@ -22,7 +22,7 @@ EXIT_CODE = 86
 RAISING_SERVICES = ("capture", "enrichment", "allocation")
 """The services whose input is keyed by the order, so that the sender's choice of an order id reaches them."""
 
-MENDED = ("capture", "enrichment")
+MENDED = RAISING_SERVICES
 MENDED_AFTER_US = 15_000_000
 """Age of a record at which these services digest it after all."""
 

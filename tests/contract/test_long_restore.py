@@ -23,7 +23,7 @@ WORKER = Timeouts(
     session_ms=6_000, transaction_ms=5_000, message_ms=4_000, request_ms=4_000,
     max_poll_interval_ms=int(MAX_POLL_SECONDS * 1000),
 )  # fmt: skip
-DEAD = Timeouts(session_ms=100_000, transaction_ms=60_000)
+DEAD = Timeouts(session_ms=100_000, transaction_ms=60_000, max_poll_interval_ms=300_000)
 """A transaction that holds a restore for as long as the test wants."""
 
 

@@ -219,12 +219,16 @@ async def test_a_lag_that_cannot_be_measured_is_not_told(quick: None) -> None:
 async def test_what_another_worker_has_done_is_not_behind_for_one_without_an_assignment(quick: None) -> None:
     """It asks the group each time, so that it tells a partition a second time only as far as it really is behind."""
     log = HangingLog()
-    async with running(log, counting()) as out, running(log, counting(), slot=1) as other:
-        await until(log, lambda: out.coordinator.ready and other.coordinator.ready, out, other)
-        log.hangs.set()
-        await until(log, lambda: _told(other.metrics, "owned_partitions") == 4, out, other)
-        _say(log, 0, 60)
-        await until(log, lambda: count(log, "counted") == 60 and _lag(other) == 0, out, other)
-        await until(log, lambda: (_told(out.metrics, "unassigned_seconds") or 0) > 1.5 and _lag(out) == 0, out, other)
-        assert other.coordinator.ready
-        assert not out.coordinator.ready
+    async with running(log, counting()) as out:
+        await until(log, lambda: out.coordinator.ready, out)  # whoever joins first is the one that is thrown out
+        async with running(log, counting(), slot=1) as other:
+            await until(log, lambda: out.coordinator.ready and other.coordinator.ready, out, other)
+            log.hangs.set()
+            await until(log, lambda: _told(other.metrics, "owned_partitions") == 4, out, other)
+            _say(log, 0, 60)
+            await until(log, lambda: count(log, "counted") == 60 and _lag(other) == 0, out, other)
+            await until(
+                log, lambda: (_told(out.metrics, "unassigned_seconds") or 0) > 1.5 and _lag(out) == 0, out, other
+            )
+            assert other.coordinator.ready
+            assert not out.coordinator.ready

@@ -9,7 +9,7 @@ import pytest
 
 from services.adapters.memory_log import MemoryLog
 from services.engine.log import Fenced, LogError, OutgoingRecord, TopicPartition
-from services.engine.member import CoPartitioningBroken, HostedService
+from services.engine.member import BATCH_RECORDS_MAX, CoPartitioningBroken, HostedService
 from services.engine.state import StateError
 from services.engine.work import Batch
 from services.stage import Outcome, State
@@ -348,3 +348,14 @@ def _named(name: str) -> HostedService:
     stage = CountingStage()
     stage.name = name
     return HostedService(stage, ("left",), ("counted",))
+
+
+async def test_after_a_transaction_that_failed_the_next_poll_asks_for_less() -> None:
+    """What does not fit a transaction of a slow cluster would be aborted and read again for ever."""
+    log = FaultyLog({("commit", 2): ABORT})
+    log.send(said(f"key-{n % 5}", n) for n in range(20))
+    async with running(log, counting()) as worker:
+        await until(log, lambda: count(log, "counted") >= 20, worker)
+        (member,) = worker.coordinator._members
+        assert member._records_cap < BATCH_RECORDS_MAX / 2
+    check_counting(log)

@@ -30,9 +30,8 @@ _PLAIN_FILLS = 60
 _MARKET_DATA = Path(__file__).parents[2] / "deploy" / "reference"
 _HOLIDAYS_FROM, _HOLIDAYS_TO = (2026, 2), (2026, 4)
 _EXECUTIONS = "front-office.executions"
-BREAKABLE = ("capture", "confirmation", "enrichment", "settlement")
-"""Services that are given bugs. Not allocation: of a fill that is replayed the auditor takes the time of the repair for
-that of a block's last event, the service that of the fill."""
+BREAKABLE = ("allocation", "capture", "confirmation", "enrichment", "settlement")
+"""Services that are given bugs."""
 
 
 class Prepared(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,9 @@ class _FailingCodec:
         self._inner = inner
         self.encode = inner.encode
 
+    def handing_over(self, topics: Collection[str]) -> _FailingCodec:
+        return _FailingCodec(self._inner.handing_over(topics))
+
     def decode(self, topic: str, value: bytes | None) -> Record:
         event = self._inner.decode(topic, value)
         if isinstance(event, Execution) and event.execution_id == FAILING and topic == "front-office.executions":
@@ -47,7 +51,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> SnapshotWorld:
     data = mini_day.write(tmp_path_factory.mktemp("held-day"))
     _send_more(data)
     log = MemoryLog(topic_counts())
-    run_day(log, _FailingCodec(make_codec()), data)  # type: ignore[arg-type]  # the two methods are all it needs
+    run_day(log, _FailingCodec(make_codec()), data)  # type: ignore[arg-type]  # these methods are all it needs
     return snapshot(log)
 
 
