@@ -12,7 +12,7 @@ Three kinds of wrong are kept apart:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from services.domain.record import Record
@@ -77,12 +77,32 @@ class State(Protocol):
         """All rows of a table in the order of their keys, writes of this call included. Cost grows with the table."""
         ...
 
+    def due(self, kind: type[T], due_at: DueAt[T], until: int) -> tuple[list[tuple[str, T]], int | None]:
+        """Rows that are due by then, in the order of their keys, and when the first of the others is, if there is one.
+
+        Times are numbers that only grow: microseconds, or changes of reference data. The same as asking `due_at` of
+        every row of a scan, but that its cost grows with what is due, as long as this call has not written anything.
+        """
+        ...
+
     def is_held(self, key: str) -> bool:
         """Whether an input record with this key failed and waits for a repair. Costs a look at one row.
 
         The key is that of the input record, in whose terms a stage must be able to name every row that waits.
         """
         ...
+
+
+DueAt = Callable[[str, T, State], int | None]
+"""When the row under a key is due; None: never. It may read other tables. For a row that is not written the answer may
+change to a later time, and among times that have come; never from one to come to an earlier one."""
+
+
+def due_by_scan(state: State, kind: type[T], due_at: DueAt[T], until: int) -> tuple[list[tuple[str, T]], int | None]:
+    """`State.due` in its plainest form, which looks at every row."""
+    times = [(due_at(key, row, state), key, row) for key, row in state.scan(kind)]
+    due = [(key, row) for time, key, row in times if time is not None and time <= until]
+    return due, min((time for time, _, _ in times if time is not None and time > until), default=None)
 
 
 class Stage(Protocol):

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from services.domain.record import Record
 from services.domain.reference import ReferenceData
+from services.stage import DueAt, due_by_scan
 
 T = TypeVar("T", bound=Record)
 
@@ -37,6 +38,10 @@ class MemoryState:
     def delete(self, kind: type[Record], key: str) -> None:
         """Remove one row, if it is there."""
         self.tables.get(kind, {}).pop(key, None)
+
+    def due(self, kind: type[T], due_at: DueAt[T], until: int) -> tuple[list[tuple[str, T]], int | None]:
+        """Rows that are due by then, by key, and when the first of the others is."""
+        return due_by_scan(self, kind, due_at, until)
 
     def scan(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         """All rows of a table, by key."""

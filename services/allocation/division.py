@@ -17,7 +17,7 @@ from services.allocation.state import Block, Fill, Share, Terms
 from services.domain import identity
 from services.domain.code import Side
 from services.domain.event import AllocatedTrade, Charge, SettlementChain
-from services.domain.money import add, apportion, minor_unit_digits, multiply, round_fraction
+from services.domain.money import add, apportion, is_in_units, minor_unit_digits, multiply, round_quotient
 from services.domain.reason import Reason
 from services.domain.record import Record, date, replace
 from services.domain.reference import Account, AllocationTemplate, Instrument, ReferenceData
@@ -130,13 +130,17 @@ def divide_amount(
     Every part has the sign of the total or is 0. Raises ValueError when the total is finer than `digits`: it would not
     be conserved.
     """
-    if round_fraction(Fraction(total), digits=digits) != total:
+    if not is_in_units(total, digits=digits):
         raise ValueError(f"total was {total}, finer than {digits} decimals")
 
-    def due(quantity: Decimal) -> Decimal:
-        return round_fraction(Fraction(total) * Fraction(quantity) / Fraction(whole_quantity), digits=digits)
+    through = add(given_quantity, *quantities)
+    if not given_quantity and through == whole_quantity:  # most blocks: nothing to telescope, half of the division
+        return apportion(total, quantities, digits=digits)
 
-    amount = add(due(add(given_quantity, *quantities)), -due(given_quantity))
+    def due(quantity: Decimal) -> Decimal:
+        return round_quotient(multiply(total, quantity), whole_quantity, digits=digits)
+
+    amount = add(due(through), -due(given_quantity))
     return apportion(amount, quantities, digits=digits)
 
 
@@ -179,11 +183,10 @@ class Composition(Record, kw_only=True):
 def composition_of(block: Block, live_fills: Iterable[tuple[str, Fill]]) -> Composition:
     """Sum the live fills up. The venue is that of the first execution by time."""
     fills = sorted(live_fills, key=lambda item: (item[1].transaction_time_us, item[1].execution_id, item[0]))
-    average = Fraction(block.totals.value) / Fraction(block.totals.quantity)
     return Composition(
         trade_ids=tuple(sorted(trade_id for trade_id, _ in fills)),
         venue=fills[0][1].venue,
-        average_price=round_fraction(average, digits=AVERAGE_PRICE_DIGITS),
+        average_price=round_quotient(block.totals.value, block.totals.quantity, digits=AVERAGE_PRICE_DIGITS),
         received_at_us=max(fill.received_at_us for _, fill in fills),
     )
 

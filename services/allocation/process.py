@@ -39,9 +39,6 @@ OUTCOMES_PER_CALL_MAX = 5_000
 """About this many outcomes in one call of on_time, so that a late data file cannot make a transaction too large; the
 rest follows at the next call."""
 
-HELD_AGAIN_AFTER_US = 10_000_000
-"""Time after which blocks that are due and held are looked at again; other deadlines may be as late meanwhile."""
-
 
 class AllocationStage:
     """The Stage (services.stage) that turns fills and instructions into allocated trades."""
@@ -60,6 +57,7 @@ class AllocationStage:
         # and tries everything once; only tries that changed nothing are noted, so an aborted transaction loses none.
         self._reference: ReferenceData | None = None
         self._version = -1
+        self._changes_seen = 0
         self._tried: set[str] = set()
 
     def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
@@ -67,9 +65,9 @@ class AllocationStage:
         desk = _Desk(state, now_us=now_us, unallocated_after_us=self._unallocated_after_us)
         for received in batch:
             event = received.event
-            if isinstance(event, EnrichedTrade):
+            if type(event) is EnrichedTrade:  # isinstance of a struct goes through ABCMeta: ten times slower
                 desk.take_fill(event, received.timestamp_us)
-            elif isinstance(event, AllocationInstruction):
+            elif type(event) is AllocationInstruction:
                 desk.take_instruction(event, received.timestamp_us)
             else:
                 raise TypeError(f"event on {received.topic} was {type(event).__name__}, expected fill or instruction")
@@ -78,31 +76,43 @@ class AllocationStage:
     def on_time(self, state: State, now_us: int) -> list[Outcome]:
         """Release what waited for reference data, and show the blocks whose time is up; not while an order is held."""
         desk = _Desk(state, now_us=now_us, unallocated_after_us=self._unallocated_after_us)
-        self._try_waiting(desk, state)
-        desk.show_overdue_blocks()
+        overdue = desk.overdue_blocks()  # asked first: once something is written, the answer costs a walk
+        is_tried = self._try_waiting(desk, state)
+        if overdue is not None:
+            desk.show_overdue_blocks(desk.overdue_blocks() if is_tried else overdue)
         return desk.outcomes
 
-    def _try_waiting(self, desk: _Desk, state: State) -> None:
-        """Try each waiting row once per change of reference data. Ids of blocks and allocations never agree."""
+    def _try_waiting(self, desk: _Desk, state: State) -> bool:
+        """Try each waiting row once per change of reference data; say whether there was any.
+
+        Ids of blocks and allocations never agree.
+        """
         if state.reference is not self._reference or state.reference.version != self._version:
             self._reference, self._version = state.reference, state.reference.version
+            self._changes_seen += 1
             self._tried.clear()
-        # Lists: rows change while we walk.
-        tried, is_held = self._tried, desk.is_held
-        blocks = [name for name, _ in state.scan(WaitingBlock) if name not in tried and not is_held(name)]
-        shares = [
-            name for name, row in state.scan(WaitingShare) if name not in tried and not is_held(row.share.block_id)
+        blocks, _ = state.due(WaitingBlock, self._due_at_change, self._changes_seen)
+        shares, _ = state.due(WaitingShare, self._due_at_change, self._changes_seen)
+        is_held = desk.is_held  # what is held stays due, and is named at each call until it is free
+        tries = [
+            *((key, desk.retry_block) for key, _ in blocks if not is_held(key)),
+            *((key, desk.retry_share) for key, row in shares if not is_held(row.share.block_id)),
         ]
-        for key, try_again in [
-            *((key, desk.retry_block) for key in blocks),
-            *((key, desk.retry_share) for key in shares),
-        ]:
+        for key, try_again in tries:
             if len(desk.outcomes) >= OUTCOMES_PER_CALL_MAX:
-                return
+                break
             outcomes_before = len(desk.outcomes)
             try_again(key)
             if len(desk.outcomes) == outcomes_before:
                 self._tried.add(key)
+        return bool(tries)
+
+    def _due_at_change(self, key: str, _: Record, __: State) -> int:
+        """The change of reference data, as we count them, that a row is to be tried at: this one, or the next."""
+        return self._changes_seen + (key in self._tried)
+
+
+_Overdue = tuple[list[tuple[str, OpenBlock]], int | None]
 
 
 class _Desk:
@@ -151,7 +161,9 @@ class _Desk:
             status = FillStatus.LIVE if refusal is None else FillStatus.CONTRADICTS
         previous = known.previous if known else block.newest_fill
         fill = rules.fill_of(trade, block_id=block_id, status=status, previous=previous)
-        fill = replace(fill, open_reason=self._exchange_fill_exception(trade, known, refusal))
+        open_reason = self._exchange_fill_exception(trade, known, refusal)
+        if open_reason is not None:
+            fill = replace(fill, open_reason=open_reason)
         self._state.put(trade.trade_id, fill)
         if status is FillStatus.LIVE or block.terms is None:
             block = replace(block, terms=rules.terms_of(trade))
@@ -271,7 +283,7 @@ class _Desk:
             whole = division.Portion(account=terms.account, quantity=block.totals.quantity, ordinal=0)
             return self._allocate(block_id, block, terms, policy, source=policy.value, portions=(whole,)), None
         portions = division.by_template(block, terms, self._state.reference)
-        if isinstance(portions, Refusal):
+        if type(portions) is Refusal:
             return block, portions
         return self._allocate(block_id, block, terms, policy, source=policy.value, portions=portions), None
 
@@ -316,12 +328,12 @@ class _Desk:
         """Publish a share if its account can settle it; otherwise let it wait, under one exception that says why."""
         found = division.find_account_chain(share, block=block, terms=terms, reference=self._state.reference)
         waiting = self._state.get(WaitingShare, share.allocation_id)
-        missing = found if isinstance(found, Refusal) else None
+        missing = found if type(found) is Refusal else None
         self._exchange_wait(waiting.reason if waiting else None, missing, subject=share.allocation_id, block=block)
         if missing is not None:
             self._state.put(share.allocation_id, WaitingShare(reason=missing.reason, share=share))
             return
-        assert isinstance(found, SettlementChain)
+        assert type(found) is SettlementChain
         self._state.delete(WaitingShare, share.allocation_id)
         trade = division.allocated_trade(share, block=block, terms=terms, composition=composition, chain=found)
         self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=trade.match_key, event=trade))
@@ -374,42 +386,50 @@ class _Desk:
             return
         if row is None:
             self._state.put(block_id, OpenBlock())
-            self._note_deadline(block.last_event_us + self._unallocated_after_us)
+            self._note_deadline(self._deadline_of(block))
 
     def _note_deadline(self, due_at_us: int) -> None:
         earliest = self._state.get(NextDeadline, SINGLETON)
         if earliest is None or due_at_us < earliest.due_at_us:
             self._state.put(SINGLETON, NextDeadline(due_at_us=due_at_us))
 
-    def show_overdue_blocks(self) -> None:
-        """Open BLOCK_UNALLOCATED for each open block whose time is up. One look at one row when none can be."""
+    def overdue_blocks(self) -> _Overdue | None:
+        """The blocks whose time is up, and when that of the next one is. One look at one row when none can be.
+
+        None when there is nothing to do: all that is overdue is held, as was known before. It keeps its deadline, so it
+        is asked for at each call; nothing else that a call does changes it.
+        """
         earliest = self._state.get(NextDeadline, SINGLETON)
-        if earliest is None or self._now_us < max(earliest.due_at_us, earliest.again_at_us):
+        if earliest is None or self._now_us < earliest.due_at_us:
+            return None
+        due, next_due_at_us = self._state.due(OpenBlock, self._due_at_us, self._now_us)
+        first_due_at_us = min((self._deadline_of(self._remembered(block_id)) for block_id, _ in due), default=None)
+        if first_due_at_us == earliest.due_at_us and all(self.is_held(block_id) for block_id, _ in due):
+            return None
+        return due, next_due_at_us
+
+    def show_overdue_blocks(self, overdue: _Overdue | None) -> None:
+        """Open BLOCK_UNALLOCATED for each of them that is not held."""
+        if overdue is None:
             return
+        due, next_due_at_us = overdue
         self._state.delete(NextDeadline, SINGLETON)
-        left_held = False
-        for block_id, row in list(self._state.scan(OpenBlock)):
-            if row.overdue:
-                continue
+        if next_due_at_us is not None:
+            self._note_deadline(next_due_at_us)
+        for block_id, row in due:
             block = self._remembered(block_id)
-            due_at_us = block.last_event_us + self._unallocated_after_us
-            if due_at_us > self._now_us or len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
-                self._note_deadline(due_at_us)
-                continue
-            if self._state.is_held(block.order_id):
-                self._note_deadline(due_at_us)
-                left_held = True
+            if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX or self._state.is_held(block.order_id):
+                self._note_deadline(self._deadline_of(block))
                 continue
             self._open(rules.overdue(block), subject=block_id, order_id=block.order_id)
             self._state.put(block_id, replace(row, overdue=True))
-        if left_held and len(self.outcomes) < OUTCOMES_PER_CALL_MAX:
-            self._look_again_later()
 
-    def _look_again_later(self) -> None:
-        """What is held and due keeps its deadline; without this all open blocks would be walked at every call."""
-        earliest = self._state.get(NextDeadline, SINGLETON)
-        assert earliest is not None, "the deadline of what is held was noted"
-        self._state.put(SINGLETON, replace(earliest, again_at_us=self._now_us + HELD_AGAIN_AFTER_US))
+    def _deadline_of(self, block: Block) -> int:
+        return block.last_event_us + self._unallocated_after_us
+
+    def _due_at_us(self, block_id: str, row: OpenBlock, _: State) -> int | None:
+        """When the desk is told; the last event of the block decides, and each event moves it back."""
+        return None if row.overdue else self._deadline_of(self._remembered(block_id))
 
     # --- exceptions --------------------------------------------------------------------------------------------------
 

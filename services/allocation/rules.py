@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from operator import attrgetter
+from typing import final
 
 from services.allocation.state import Block, Fill, FillStatus, Report, Terms, Totals
 from services.domain.code import AllocationPolicy, ExecutionType, SecurityIdSource
 from services.domain.event import AllocationInstruction, Charge, EnrichedTrade
-from services.domain.money import EXACT, add, multiply
+from services.domain.money import EXACT, add
 from services.domain.reason import Reason
 from services.domain.record import Record, replace
 from services.domain.reference import Instrument, ReferenceData
@@ -17,7 +19,10 @@ BINDING_TERMS = ("account", "side", "isin", "currency", "price_type", "settlemen
 """Terms in which all fills of a block agree. The others follow from these through reference data, and the newest fill
 has them in their latest state."""
 
+_binding_terms = attrgetter(*BINDING_TERMS)
 
+
+@final
 class Refusal(Record, kw_only=True):
     """Why something cannot be done: the reason, one sentence, and the fields concerned."""
 
@@ -36,7 +41,19 @@ def text(value: object) -> str:
 
 def terms_of(trade: EnrichedTrade) -> Terms:
     """The terms a fill would give its block."""
-    return Terms(**{name: getattr(trade, name) for name in Terms.__struct_fields__})
+    return Terms(
+        account=trade.account,
+        side=trade.side,
+        isin=trade.isin,
+        instrument_type=trade.instrument_type,
+        settlement_market=trade.settlement_market,
+        currency=trade.currency,
+        price_type=trade.price_type,
+        settlement_date=trade.settlement_date,
+        counterparty=trade.counterparty,
+        counterparty_lei=trade.counterparty_lei,
+        counterparty_chain=trade.counterparty_chain,
+    )
 
 
 def contradiction(trade: EnrichedTrade, block: Block, terms: Terms | None) -> Refusal | None:
@@ -44,6 +61,8 @@ def contradiction(trade: EnrichedTrade, block: Block, terms: Terms | None) -> Re
 
     A correction that moves a fill to another order or trade date contradicts too: the fill is in this block by its id.
     """
+    if _agrees(trade, block, terms):
+        return None
     ours: list[tuple[str, object]] = [("order_id", block.order_id), ("trade_date", block.trade_date)]
     if terms is not None:
         ours += [(name, getattr(terms, name)) for name in BINDING_TERMS]
@@ -52,13 +71,17 @@ def contradiction(trade: EnrichedTrade, block: Block, terms: Terms | None) -> Re
         for name, value in ours
         if getattr(trade, name) != value
     }
-    if not details:
-        return None
     return Refusal(
         reason=Reason.FILL_CONTRADICTS_BLOCK,
         message=f"Fill {trade.execution_id} differs from its block in {', '.join(details)}; it is not in the block.",
         details=details,
     )
+
+
+def _agrees(trade: EnrichedTrade, block: Block, terms: Terms | None) -> bool:
+    if trade.order_id != block.order_id or trade.trade_date != block.trade_date:
+        return False
+    return terms is None or _binding_terms(trade) == _binding_terms(terms)
 
 
 def fill_of(trade: EnrichedTrade, *, block_id: str, status: FillStatus, previous: str | None) -> Fill:
@@ -108,10 +131,10 @@ def recounted(block: Block, fills: Iterable[Fill]) -> Block:
 
 def _with_economics(totals: Totals, fill: Fill) -> Totals:
     return Totals(
-        quantity=add(totals.quantity, fill.quantity),
-        value=add(totals.value, multiply(fill.quantity, fill.price)),
-        gross_amount=add(totals.gross_amount, fill.gross_amount),
-        accrued_interest=add(totals.accrued_interest, fill.accrued_interest),
+        quantity=EXACT.add(totals.quantity, fill.quantity),
+        value=EXACT.add(totals.value, EXACT.multiply(fill.quantity, fill.price)),
+        gross_amount=EXACT.add(totals.gross_amount, fill.gross_amount),
+        accrued_interest=EXACT.add(totals.accrued_interest, fill.accrued_interest),
         charges=_merged(totals.charges, fill.charges),
     )
 

@@ -163,7 +163,6 @@ class NextDeadline(Record, kw_only=True):
     """One row under `SINGLETON`: before this time no open block can be due."""
 
     due_at_us: Annotated[TimestampUs, doc("Lower bound; events only move deadlines back.")]
-    again_at_us: Annotated[TimestampUs, doc("No look before this time: what is due is held. 0: nothing is.")] = 0
 
 
 SINGLETON = "-"

@@ -78,13 +78,13 @@ class CaptureStage:
 
 def _capture(received: Received, state: State, now_us: int) -> list[Outcome]:
     event = received.event
-    if isinstance(event, Execution):
+    if type(event) is Execution:  # isinstance of a struct goes through ABCMeta: ten times slower
         return _capture_execution(received, event, state, now_us)
-    if isinstance(event, AllocationInstruction):
+    if type(event) is AllocationInstruction:
         return _capture_instruction(received, event, state, now_us)
-    if isinstance(event, CounterpartyConfirmation):
+    if type(event) is CounterpartyConfirmation:
         return _capture_confirmation(received, event, state, now_us)
-    if isinstance(event, IgnoredMessage):
+    if type(event) is IgnoredMessage:
         return [_NOT_AN_EXECUTION]
     raise TypeError(f"capture was given a {type(event).__name__}")
 
@@ -162,13 +162,13 @@ def _close_about_execution(
     execution: Execution, subject_id: str, booked: SeenExecution, state: State, now_us: int
 ) -> list[Outcome]:
     """Close what was open about the report, and about the one it corrects or cancels: now it is clear what holds."""
-    outcome = f"captured as trade {booked.trade_id} in version {booked.version}"
     subjects = [subject_id]
     if execution.execution_type is not ExecutionType.TRADE:
         subjects.append(execution_subject(execution, execution_id=execution.execution_reference_id))
     closings: list[Outcome] = []
     for subject in subjects:
         if state.get(RefusedMessage, subject) is not None:
+            outcome = f"captured as trade {booked.trade_id} in version {booked.version}"
             about = _execution_submission(execution, subject, booked.fingerprint)
             closings += _close(about, outcome, state, now_us)
     return closings
@@ -185,17 +185,23 @@ def _capture_instruction(
     seen = state.get(SeenMessage, subject_id)
     if seen is not None and seen.fingerprint == fingerprint:
         return [_DUPLICATE]
-    details = {"sender": rules.shown(instruction.sender), "instruction_id": rules.shown(instruction.instruction_id)}
-    title = f"Allocation {details['instruction_id']} of {details['sender']}"
-    submission = _submission(subject_id, fingerprint, title, instruction.order_id, details)
     refusal = rules.refusal_of_instruction(instruction, key=received.key)
     if refusal is None and seen is not None:
         refusal = rules.conflict(Reason.ALLOCATION_CONFLICTS)
     if refusal is not None:
-        return _refuse(submission, refusal, state, now_us)
+        return _refuse(_instruction_submission(instruction, subject_id, fingerprint), refusal, state, now_us)
     state.put(subject_id, SeenMessage(fingerprint=fingerprint))
     published = Publish(topic=ALLOCATION_REQUESTS, key=instruction.order_id, event=instruction)
-    return [published, *_close(submission, "accepted", state, now_us)]
+    if state.get(RefusedMessage, subject_id) is None:
+        return [published]
+    about = _instruction_submission(instruction, subject_id, fingerprint)
+    return [published, *_close(about, "accepted", state, now_us)]
+
+
+def _instruction_submission(instruction: AllocationInstruction, subject_id: str, fingerprint: str) -> Submission:
+    details = {"sender": rules.shown(instruction.sender), "instruction_id": rules.shown(instruction.instruction_id)}
+    title = f"Allocation {details['instruction_id']} of {details['sender']}"
+    return _submission(subject_id, fingerprint, title, instruction.order_id, details)
 
 
 def _capture_confirmation(
@@ -206,18 +212,24 @@ def _capture_confirmation(
     seen = state.get(SeenMessage, subject_id)
     if seen is not None and seen.fingerprint == fingerprint:
         return [_DUPLICATE]
-    details = {"sender": rules.shown(confirmation.sender), "confirmation_id": rules.shown(confirmation.confirmation_id)}
-    title = f"Confirmation {details['confirmation_id']} of {details['sender']}"
-    submission = _submission(subject_id, fingerprint, title, None, details)
     refusal = rules.refusal_of_confirmation(confirmation, key=received.key)
     if refusal is None and seen is not None:
         refusal = rules.conflict(Reason.CONFIRMATION_CONFLICTS)
     if refusal is not None:
-        return _refuse(submission, refusal, state, now_us)
+        return _refuse(_confirmation_submission(confirmation, subject_id, fingerprint), refusal, state, now_us)
     state.put(subject_id, SeenMessage(fingerprint=fingerprint))
     event = _received_confirmation(confirmation, received)
     published = Publish(topic=CONFIRMATIONS_RECEIVED, key=event.match_key, event=event)
-    return [published, *_close(submission, "accepted", state, now_us)]
+    if state.get(RefusedMessage, subject_id) is None:
+        return [published]
+    about = _confirmation_submission(confirmation, subject_id, fingerprint)
+    return [published, *_close(about, "accepted", state, now_us)]
+
+
+def _confirmation_submission(confirmation: CounterpartyConfirmation, subject_id: str, fingerprint: str) -> Submission:
+    details = {"sender": rules.shown(confirmation.sender), "confirmation_id": rules.shown(confirmation.confirmation_id)}
+    title = f"Confirmation {details['confirmation_id']} of {details['sender']}"
+    return _submission(subject_id, fingerprint, title, None, details)
 
 
 def _received_confirmation(confirmation: CounterpartyConfirmation, received: Received) -> ReceivedConfirmation:

@@ -8,7 +8,6 @@ every resend of an older report into a conflict.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from decimal import Decimal
 from typing import Annotated
@@ -113,7 +112,8 @@ CONFIRMATION_CONTENT = (
 """What makes two confirmations the same: all of it."""
 
 _FINGERPRINT_BYTES = 16
-_SUBJECT_BYTES = 10  # 80 bits, 16 characters
+_SUBJECT_BYTES = 10
+_SUBJECT_CHARACTERS = 16  # all 80 bits
 
 
 def execution_subject(execution: Execution, *, execution_id: str | None = None) -> str:
@@ -142,7 +142,7 @@ def confirmation_subject(confirmation: CounterpartyConfirmation) -> str:
 def _subject(prefix: str, sender: str, identifier: str) -> str:
     content = msgspec.msgpack.encode((sender, identifier))
     digest = hashlib.blake2b(content, digest_size=_SUBJECT_BYTES).digest()
-    return prefix + base64.b32encode(digest).decode()
+    return prefix + identity.base32(digest, characters=_SUBJECT_CHARACTERS)
 
 
 def execution_fingerprint(execution: Execution) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 
 from services.domain.event import AllocatedTrade, ConfirmedTrade, ReceivedConfirmation
 from services.domain.money import EXACT
-from services.domain.record import Record
+from services.domain.record import Record, asdict
 from services.domain.reference import MatchingProfile, Party, ReferenceData
 
 EXACT_PROFILE = "EXACT"
@@ -28,6 +29,9 @@ class Tolerances(Record, kw_only=True):
     """Largest absolute difference of prices."""
     amount: Decimal
     """Largest absolute difference of cash, chosen by the size of our net amount."""
+
+
+_NO_TOLERANCE = Tolerances(profile=EXACT_PROFILE, price=_ZERO, amount=_ZERO)
 
 
 class Ours(Record, kw_only=True):
@@ -78,6 +82,10 @@ class Evaluation(Record, kw_only=True):
     mismatches: tuple[Pair, ...]
 
 
+NOTHING = Evaluation(matches=(), mismatches=())
+"""What a group of one side amounts to."""
+
+
 def text(value: object) -> str:
     """Write a value for people: decimals without exponent and without trailing zeros."""
     return format(value.normalize(EXACT), "f") if isinstance(value, Decimal) else str(value)
@@ -99,16 +107,22 @@ def tolerances_for(trade: AllocatedTrade, reference: ReferenceData) -> Tolerance
 
     Without party, profile or row there is no tolerance at all.
     """
-    exact = Tolerances(profile=EXACT_PROFILE, price=_ZERO, amount=_ZERO)
     party = reference.find(Party, trade.counterparty, on=trade.trade_date)
     if party is None:
-        return exact
-    rows = reference.find_all(MatchingProfile, party.matching_profile, on=trade.trade_date)
-    for currency in (trade.currency, None):
-        row = next((row for row in rows if row.currency == currency), None)
+        return _NO_TOLERANCE
+    row = reference.derived(_profile, party.matching_profile, trade.trade_date, trade.currency)
+    if row is None:
+        return _NO_TOLERANCE
+    return Tolerances(profile=row.profile, price=row.price_tolerance, amount=_amount_tolerance(row, trade))
+
+
+def _profile(reference: ReferenceData, name: str, on: date, currency: str) -> MatchingProfile | None:
+    rows = reference.find_all(MatchingProfile, name, on=on)
+    for wanted in (currency, None):
+        row = next((row for row in rows if row.currency == wanted), None)
         if row is not None:
-            return Tolerances(profile=row.profile, price=row.price_tolerance, amount=_amount_tolerance(row, trade))
-    return exact
+            return row
+    return None
 
 
 def _amount_tolerance(row: MatchingProfile, trade: AllocatedTrade) -> Decimal:
@@ -154,6 +168,8 @@ _Rank = tuple[int, Decimal, Decimal, str, str]
 
 def evaluate(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> Evaluation:
     """Pair what is open under one match_key. Depends on what is there, not on the order in which it came."""
+    if not ours or not theirs:
+        return NOTHING
     matches = _match(ours, theirs)
     ours, theirs = _without(matches, ours, theirs)
     return Evaluation(matches=tuple(matches), mismatches=_mismatch(ours, theirs))
@@ -229,7 +245,7 @@ def confirmed_trade(pair: Pair) -> ConfirmedTrade:
     """Join the two sides. Cash is the seller's amount: ours when we deliver, otherwise theirs (T2S, RTS 2018/1229)."""
     trade, confirmation = pair.ours.trade, pair.theirs.confirmation
     return ConfirmedTrade(
-        **{name: getattr(trade, name) for name in AllocatedTrade.__struct_fields__},
+        **asdict(trade),
         confirmation_id=confirmation.confirmation_id,
         matching_profile=pair.ours.tolerances.profile,
         settlement_amount=trade.net_amount if trade.side.delivers else confirmation.net_amount,

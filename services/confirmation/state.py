@@ -59,7 +59,6 @@ class NextDeadline(Record, kw_only=True):
     """One row under `SINGLETON`: before this time nothing is due."""
 
     due_at_us: Annotated[TimestampUs, doc("Lower bound: what it was taken from may be matched by now.")]
-    again_at_us: Annotated[TimestampUs, doc("No look before this time: what is due is held. 0: nothing is.")] = 0
 
 
 SINGLETON = "-"

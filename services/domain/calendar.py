@@ -104,6 +104,20 @@ def settlement_date(
     An agreed date (FIX 64) wins over everything, and must be a settlement day. Then comes a special cycle (FIX 63),
     then the market's SettlementCycle of the trade date; a row for the instrument type wins over the row for all.
     """
+    return reference.derived(
+        _settlement_date, market, instrument_type, currency, trade_date, settlement_type, requested_settlement_date
+    )
+
+
+def _settlement_date(
+    reference: ReferenceData,
+    market: str,
+    instrument_type: InstrumentType,
+    currency: str,
+    trade_date: date,
+    settlement_type: str | None,
+    requested_settlement_date: date | None,
+) -> date | DateProblem:
     try:
         if requested_settlement_date is not None:
             return _requested(reference, market, currency, requested_settlement_date)

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from datetime import date
+from functools import lru_cache
 
 _SEPARATOR = "\x1f"  # cannot occur in a FIX or Avro identifier that capture lets through
 _DIGEST_CHARACTERS = 14  # 70 bits: at 10**8 ids a year the chance of any collision is below 1 in 200,000
 
+_CACHED_BLOCKS_MAX = 16_384  # the fills of an order come close together; beyond it an id is merely derived again
+
+_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648
+_PAIRS = tuple(first + second for first in _BASE32 for second in _BASE32)
+_PAIR_BITS = 10
+
+
+def base32(digest: bytes, *, characters: int) -> str:
+    """The first characters, an even number, of a digest long enough for them, in base 32 (RFC 4648).
+
+    base64.b32encode, written in Python, took three times as long, seven times for each order.
+    """
+    bits = characters * 5
+    number = int.from_bytes(digest[: (bits + 7) // 8], "big") >> -bits % 8
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(bits - _PAIR_BITS, -1, -_PAIR_BITS)])
+
 
 def _derive(prefix: str, parts: tuple[str, ...]) -> str:
     digest = hashlib.sha256(_SEPARATOR.join(parts).encode()).digest()
-    return prefix + base64.b32encode(digest)[:_DIGEST_CHARACTERS].decode()
+    return prefix + base32(digest, characters=_DIGEST_CHARACTERS)
 
 
 def trade_id(*, sender: str, trade_date: date, execution_id: str, side: str) -> str:
@@ -20,6 +36,7 @@ def trade_id(*, sender: str, trade_date: date, execution_id: str, side: str) -> 
     return _derive("TR", (sender, trade_date.isoformat(), execution_id, side))
 
 
+@lru_cache(maxsize=_CACHED_BLOCKS_MAX)
 def block_id(*, order_id: str, trade_date: date) -> str:
     """Identify the block of all fills of one order on one trade date."""
     return _derive("BL", (order_id, trade_date.isoformat()))

@@ -6,6 +6,7 @@ a named act (`round_amount`) with a named mode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import (
     ROUND_DOWN,
@@ -52,6 +53,11 @@ _MODES = {
 }
 
 
+_ZERO, _ONE = Decimal(0), Decimal(1)
+_add, _multiply = EXACT.add, EXACT.multiply
+_QUANTUM = {digits: _ONE.scaleb(-digits) for digits in {2, *_MINOR_UNIT_DIGITS.values()}}
+
+
 def minor_unit_digits(currency: str) -> int:
     """Decimals of the currency's minor unit (ISO 4217): 2 for EUR, 0 for JPY, 3 for KWD."""
     return _MINOR_UNIT_DIGITS.get(currency, 2)
@@ -59,38 +65,61 @@ def minor_unit_digits(currency: str) -> int:
 
 def multiply(*factors: Decimal) -> Decimal:
     """Multiply exactly. Raises decimal.Inexact rather than lose a digit."""
-    product = Decimal(1)
+    product = _ONE
     for factor in factors:
-        product = EXACT.multiply(product, factor)
+        product = _multiply(product, factor)
     return product
 
 
 def add(*terms: Decimal) -> Decimal:
     """Add exactly. Raises decimal.Inexact rather than lose a digit."""
-    total = Decimal(0)
+    total = _ZERO
     for term in terms:
-        total = EXACT.add(total, term)
+        total = _add(total, term)
     return total
 
 
 def round_amount(amount: Decimal, *, currency: str, mode: Rounding = Rounding.HALF_UP) -> Decimal:
     """Round cash to the currency's minor unit. The default, half up, is what confirmations use."""
-    quantum = Decimal(1).scaleb(-minor_unit_digits(currency))
+    quantum = _QUANTUM[minor_unit_digits(currency)]
     return amount.quantize(quantum, rounding=_MODES[mode], context=_ROUNDING)
 
 
 def round_fraction(value: Fraction, *, digits: int, mode: Rounding = Rounding.HALF_UP) -> Decimal:
     """Round an exact fraction once, to `digits` decimals, by exact integer arithmetic."""
-    scaled = abs(value) * 10**digits
-    whole, rest = divmod(scaled.numerator, scaled.denominator)
+    return _rounded(value.numerator, value.denominator, digits, mode)
+
+
+def round_quotient(dividend: Decimal, divisor: Decimal, *, digits: int, mode: Rounding = Rounding.HALF_UP) -> Decimal:
+    """Divide exactly and round once, to `digits` decimals. Raises ZeroDivisionError for a divisor of 0.
+
+    The same as `round_fraction` of the quotient, without Fractions, which made up two thirds of a block's division.
+    """
+    above, above_unit = dividend.as_integer_ratio()
+    below, below_unit = divisor.as_integer_ratio()
+    return _rounded(above * below_unit, below * above_unit, digits, mode)
+
+
+def _rounded(numerator: int, denominator: int, digits: int, mode: Rounding) -> Decimal:
+    """Round the quotient of two integers, which need not be in lowest terms."""
+    size = abs(denominator)
+    whole, rest = divmod(abs(numerator) * 10**digits, size)
     twice = 2 * rest
     if mode is Rounding.UP:
         whole += rest > 0
     elif mode is Rounding.HALF_UP:
-        whole += twice >= scaled.denominator
+        whole += twice >= size
     elif mode is Rounding.HALF_EVEN:
-        whole += twice > scaled.denominator or (twice == scaled.denominator and whole % 2 == 1)
-    return Decimal(-whole if value < 0 else whole).scaleb(-digits, context=EXACT)
+        whole += twice > size or (twice == size and whole % 2 == 1)
+    is_negative = (numerator < 0) is not (denominator < 0)
+    return Decimal(-whole if is_negative else whole).scaleb(-digits, context=EXACT)
+
+
+def is_in_units(amount: Decimal, *, digits: int) -> bool:
+    """Whether an amount is a whole number of units of 10**-digits."""
+    numerator, denominator = amount.as_integer_ratio()
+    unit: int = 10**digits
+    return numerator * unit % denominator == 0
 
 
 def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tuple[Decimal, ...]:
@@ -100,18 +129,33 @@ def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tup
     largest remainders, ties to the earlier weight. Raises ValueError when `total` is finer than `digits` or the
     weights are not positive in sum.
     """
-    unit = Decimal(1).scaleb(-digits)
-    units_total = Fraction(total) / Fraction(unit)
-    weight_total = sum((Fraction(weight) for weight in weights), Fraction(0))
-    if units_total.denominator != 1:
-        raise ValueError(f"total was {total}, finer than {digits} decimals")
-    if weight_total <= 0 or any(weight < 0 for weight in weights):
+    units_total = _units(total, digits=digits)
+    whole_weights = _whole_numbers(weights)
+    weight_total = sum(whole_weights)
+    if weight_total <= 0 or any(weight < 0 for weight in whole_weights):
         raise ValueError("weights were not positive")
     sign = -1 if units_total < 0 else 1
-    shares = [abs(units_total) * Fraction(weight) / weight_total for weight in weights]
-    parts = [share.numerator // share.denominator for share in shares]
-    left_over = int(abs(units_total)) - sum(parts)
-    by_remainder = sorted(range(len(parts)), key=lambda index: (parts[index] - shares[index], index))
-    for index in by_remainder[:left_over]:
-        parts[index] += 1
+    shares = [divmod(abs(units_total) * weight, weight_total) for weight in whole_weights]
+    parts = [part for part, _ in shares]
+    left_over = abs(units_total) - sum(parts)
+    if left_over:
+        by_remainder = sorted(range(len(parts)), key=lambda index: (-shares[index][1], index))
+        for index in by_remainder[:left_over]:
+            parts[index] += 1
     return tuple(Decimal(sign * part).scaleb(-digits, context=EXACT) for part in parts)
+
+
+def _units(total: Decimal, *, digits: int) -> int:
+    """How many units of 10**-digits an amount is. Raises ValueError when it is finer than that."""
+    if not is_in_units(total, digits=digits):
+        raise ValueError(f"total was {total}, finer than {digits} decimals")
+    numerator, denominator = total.as_integer_ratio()
+    unit: int = 10**digits
+    return numerator * unit // denominator
+
+
+def _whole_numbers(values: Sequence[Decimal]) -> list[int]:
+    """Integers in the same proportions."""
+    ratios = [value.as_integer_ratio() for value in values]
+    common = math.lcm(*(denominator for _, denominator in ratios))
+    return [numerator * (common // denominator) for numerator, denominator in ratios]

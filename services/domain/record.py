@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, dataclass_transform
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))  # for mypy: subclasses are frozen too
@@ -39,4 +39,16 @@ Rate = Annotated[Decimal, msgspec.Meta(extra={"precision": 20, "scale": 12})]
 TimestampUs = Annotated[int, msgspec.Meta(extra={"logicalType": "timestamp-micros"})]
 """Microseconds since 1970-01-01T00:00:00Z."""
 
-__all__ = ["Amount", "Decimal", "Price", "Quantity", "Rate", "Record", "TimestampUs", "date", "doc", "replace"]
+__all__ = [
+    "Amount",
+    "Decimal",
+    "Price",
+    "Quantity",
+    "Rate",
+    "Record",
+    "TimestampUs",
+    "asdict",
+    "date",
+    "doc",
+    "replace",
+]

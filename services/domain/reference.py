@@ -6,8 +6,8 @@ Every record is effective from `valid_from` up to and including `valid_to`; none
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, ClassVar, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from services.domain.code import AllocationPolicy, ChargeType, InstrumentType, SecurityIdSource, Side
 from services.domain.money import Rounding
@@ -185,6 +185,13 @@ class MatchingProfile(ReferenceRecord, kw_only=True):
 
 
 R = TypeVar("R", bound=ReferenceRecord)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DERIVED_MAX = 65_536
+"""Answers kept by `ReferenceData.derived`; when there are more, all are forgotten and found again as they are asked."""
+
+_NOT_KEPT = object()
 
 
 class ReferenceData:
@@ -196,6 +203,7 @@ class ReferenceData:
         self._by_key: dict[type[ReferenceRecord], dict[str, ReferenceRecord]] = {}
         self._by_name: dict[type[ReferenceRecord], dict[str, dict[str, ReferenceRecord]]] = {}
         self._closed_days: dict[str, frozenset[date]] = {}
+        self._derived: dict[tuple[Any, ...], Any] = {}
 
     def put(self, record: ReferenceRecord) -> None:
         """Add a record, or replace the one under its key. For the engine and for tests, never for a stage."""
@@ -218,6 +226,7 @@ class ReferenceData:
 
     def _changed(self, kind: type[ReferenceRecord]) -> None:
         self.version += 1
+        self._derived.clear()
         if kind is Holiday:
             self._closed_days.clear()
 
@@ -233,8 +242,23 @@ class ReferenceData:
 
     def find(self, kind: type[R], name: str, *, on: date) -> R | None:
         """The record of that kind and name that holds on the day; the latest valid_from wins."""
-        found = self.find_all(kind, name, on=on)
-        return found[0] if found else None
+        return self.derived(_find, kind, name, on)  # type: ignore[return-value]  # as above
+
+    def derived(self, function: Callable[Concatenate[ReferenceData, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the function says of this data and the arguments, computed once until the data changes.
+
+        The function must be pure, its arguments hashable and equal only where it makes no difference, its result
+        immutable; what it raises is not kept. Trades of one day ask the same few questions: where a counterparty
+        settles, when a market does, which charges hold. Keeping the answers halved the rules of enrichment.
+        """
+        assert not kwargs, "arguments are named by their place, so that one question has one key"
+        key = (function, *args)
+        found = self._derived.get(key, _NOT_KEPT)
+        if found is _NOT_KEPT:
+            if len(self._derived) >= DERIVED_MAX:
+                self._derived.clear()
+            found = self._derived[key] = function(self, *args, **kwargs)
+        return found  # type: ignore[no-any-return]  # under the function's key lies what the function gave
 
     def closed_days(self, calendar: str) -> frozenset[date]:
         """The holidays of a calendar, without weekends. Empty for an unknown calendar: ask CalendarCoverage first."""
@@ -254,6 +278,11 @@ class ReferenceData:
         rows = self._by_key.get(kind, {})
         for key in sorted(rows):
             yield rows[key]  # type: ignore[misc]  # a kind's table holds records of that kind only
+
+
+def _find(data: ReferenceData, kind: type[ReferenceRecord], name: str, on: date) -> ReferenceRecord | None:
+    found = data.find_all(kind, name, on=on)
+    return found[0] if found else None
 
 
 REFERENCE_KINDS: tuple[type[ReferenceRecord], ...] = (

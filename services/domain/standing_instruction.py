@@ -24,6 +24,17 @@ def find_chain(
     currency, then neither; among equals the latest valid_from. `on` is the settlement date: an SSI says where
     securities go on the day they move, so a custodian's change applies to trades that are already done.
     """
+    return reference.derived(_find_chain, owner, settlement_market, instrument_type, currency, on)
+
+
+def _find_chain(
+    reference: ReferenceData,
+    owner: str,
+    settlement_market: str,
+    instrument_type: InstrumentType,
+    currency: str,
+    on: date,
+) -> SettlementChain | None:
     best: StandingSettlementInstruction | None = None
     best_rank = -1
     for row in reference.find_all(StandingSettlementInstruction, owner, on=on):

@@ -21,6 +21,7 @@ from prometheus_client import (
 
 from services.domain.reason import Reason
 from services.engine.dead_letters import ERROR_CLASSES, TOPIC
+from services.engine.histogram import BulkHistogram
 from services.engine.repair import RESOLVED_TOPIC, RepairOutcome
 from services.engine.transaction import RECREATION_REASONS
 from services.engine.work import Tally
@@ -58,12 +59,13 @@ class Metrics:
         self.producer_recreations = counter(
             "producer_recreations", "Transactional producers that were replaced because of a doubt.", "reason"
         )
-        self.end_to_end_seconds = histogram(
-            "end_to_end_seconds",
+        self.end_to_end_seconds = BulkHistogram(
+            _PREFIX + "end_to_end_seconds",
             "From the moment the last input of a trade entered the log to the commit of this service's output.",
-            _LONG_SECONDS,
             "service",
+            _LONG_SECONDS,
         )
+        self.registry.register(self.end_to_end_seconds)
         self._add_lag()
         self.owned_partitions = gauge("owned_partitions", "Partitions this worker owns and has restored.", "service")
         self.rebalances = counter("rebalances", "Changes of partition ownership.", "service")
@@ -161,7 +163,7 @@ class Metrics:
         """Create the label sets of one hosted service."""
         self.consumed.labels(service)
         self.batch_seconds.labels(service)
-        self.end_to_end_seconds.labels(service)
+        self.end_to_end_seconds.register(service)
         self.owned_partitions.labels(service)
         self.unassigned_seconds.labels(service)
         self.rebalances.labels(service)
@@ -207,9 +209,8 @@ class Metrics:
         _add(self.exceptions, service, tally.exceptions)
         _add(self.dead_letters, service, tally.dead_letters)
         _add(self.repairs, service, tally.repairs)
-        observe = self.end_to_end_seconds.labels(service).observe
-        for received_at_us in tally.received_at_us:
-            observe(max(0, now_us - received_at_us) / 1e6)
+        waited_us = [now_us - received_at_us for received_at_us in tally.received_at_us]
+        self.end_to_end_seconds.observe_all(service, [us / 1e6 if us > 0 else 0.0 for us in waited_us])
 
     def exposition(self) -> bytes:
         """Everything in the Prometheus text format."""

@@ -14,7 +14,9 @@ import msgspec
 
 from services.domain.record import Record
 from services.domain.reference import ReferenceData
+from services.engine.agenda import Agenda
 from services.engine.quarantine import Parked, Quarantine, holds
+from services.stage import DueAt, due_by_scan
 
 T = TypeVar("T", bound=Record)
 
@@ -45,6 +47,7 @@ class Tables:
         self.rows: dict[type[Record], dict[str, Record]] = {kind: {} for kind in (*kinds, *ENGINE_KINDS)}
         self._kinds = {kind.__name__: kind for kind in self.rows}
         self._decoders = {kind: msgspec.json.Decoder(kind) for kind in self.rows}
+        self._agendas: dict[type[Record], Agenda] = {}
         self.unsaved = 0
         """Changelog records taken over since the last snapshot of these tables, or since they were empty."""
         self.saved_at_us = 0
@@ -60,6 +63,18 @@ class Tables:
                 self.rows[kind].pop(key, None)
             else:
                 self.rows[kind][key] = value
+                agenda = self._agendas.get(kind)
+                if agenda is not None:
+                    agenda.changed(key)
+        for kind in [kind for kind, agenda in self._agendas.items() if agenda.is_too_long(len(self.rows[kind]))]:
+            del self._agendas[kind]
+
+    def agenda(self, kind: type[Record]) -> Agenda:
+        """Which committed rows of a table fall due; kept from the first time it is asked for."""
+        agenda = self._agendas.get(kind)
+        if agenda is None:
+            agenda = self._agendas[kind] = Agenda(self.rows[kind])
+        return agenda
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take over one changelog row. Raises StateError for a row that no declared table can hold."""
@@ -87,8 +102,11 @@ class Overlay:
     def __init__(self, tables: Tables, reference: ReferenceData) -> None:
         """Start without changes."""
         self._tables = tables
+        self._rows = tables.rows
         self._reference = reference
         self._changes: dict[type[Record], dict[str, Record | object]] = {}
+        self.revision = 0
+        """Moves with every change of what `changes` gives."""
 
     @property
     def reference(self) -> ReferenceData:
@@ -102,36 +120,54 @@ class Overlay:
             value = changed.get(key)
             if value is not None:
                 return None if value is _DELETED else value  # type: ignore[return-value]  # tables hold their own kind
-        return self._tables.rows[kind].get(key)  # type: ignore[return-value]
+        return self._rows[kind].get(key)  # type: ignore[return-value]
 
     def put(self, key: str, value: Record) -> None:
         """Write one row; its type must be one the stage declares."""
         kind = type(value)
-        if kind not in self._tables.rows:
-            raise TypeError(f"{kind.__name__} is not among the state types of this stage")
-        self._changes.setdefault(kind, {})[key] = value
+        changed = self._changes.get(kind)
+        if changed is None:
+            if kind not in self._rows:
+                raise TypeError(f"{kind.__name__} is not among the state types of this stage")
+            changed = self._changes[kind] = {}
+        changed[key] = value
+        self.revision += 1
 
     def delete(self, kind: type[Record], key: str) -> None:
         """Remove one row, if it is there."""
         if self.get(kind, key) is not None:
             self._changes.setdefault(kind, {})[key] = _DELETED
+            self.revision += 1
 
     def scan(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         """All rows of a table, by key."""
         changed = self._changes.get(kind, {})
-        for key in sorted(self._tables.rows[kind].keys() | changed.keys()):
+        for key in sorted(self._rows[kind].keys() | changed.keys()):
             value = self.get(kind, key)
             if value is not None:
                 yield key, value
 
+    def due(self, kind: type[T], due_at: DueAt[T], until: int) -> tuple[list[tuple[str, T]], int | None]:
+        """Rows that are due by then, by key, and when the first of the others is."""
+        if any(self._changes.values()):  # the agenda knows what is committed, and no more
+            return due_by_scan(self, kind, due_at, until)
+        rows: dict[str, T] = self._rows[kind]  # type: ignore[assignment]  # tables hold their own kind
+
+        def time_of(key: str) -> int | None:
+            row = rows.get(key)
+            return None if row is None else due_at(key, row, self)
+
+        keys, first = self._tables.agenda(kind).look(time_of, until)
+        return [(key, rows[key]) for key in keys], first
+
     def is_held(self, key: str) -> bool:
         """Whether records with this key wait for a repair, changes of this call included."""
-        anything_waits = self._tables.rows[Quarantine] or self._changes.get(Quarantine)
+        anything_waits = self._rows[Quarantine] or self._changes.get(Quarantine)
         return bool(anything_waits) and holds(self, key)
 
     def has_rows(self, kind: type[Record]) -> bool:
         """Whether the committed table has any row; says nothing about the changes of this call."""
-        return bool(self._tables.rows[kind])
+        return bool(self._rows[kind])
 
     def has_changed(self, kind: type[Record]) -> bool:
         """Whether a table has changes of this call."""
@@ -144,6 +180,7 @@ class Overlay:
     def rewind(self, mark: dict[type[Record], dict[str, Record | object]]) -> None:
         """Drop every change made after the mark."""
         self._changes = mark
+        self.revision += 1
 
     def changes(self) -> list[tuple[type[Record], str, Record | None]]:
         """Every change, in the order of tables and first writes."""

@@ -109,6 +109,8 @@ class Batch:
         self._monotonic = monotonic
         self._rows: dict[tuple[type[Record], str], tuple[Record | None, OutgoingRecord]] = {}
         """Changelog records of the changes so far, by table and key, each with the value it was made from."""
+        self._revision = overlay.revision
+        """That of the changes these records were made of."""
         self._repairs_topic = repairs_topic(stage.name)
         self._key_waits = overlay.has_rows(quarantine.Quarantine)
         """Whether any key has to be looked up."""
@@ -259,6 +261,9 @@ class Batch:
 
     def _encode_changes(self) -> None:
         """Make the changelog records while the culprit of one that cannot be written can still be isolated."""
+        revision = self.overlay.revision
+        if revision == self._revision:
+            return
         topic = changelog_topic(self.stage.name)
         for kind, key, value in self.overlay.changes():
             row = self._rows.get((kind, key))
@@ -269,13 +274,14 @@ class Batch:
                 size = len(value_bytes)
                 raise EncodeError(f"a row of {kind.__name__} was {size} bytes, more than {RECORD_BYTES_MAX}")
             self._rows[kind, key] = value, OutgoingRecord(topic, key_bytes, value_bytes, (), self.partition)
+        self._revision = revision
 
     def _take(self, result: Result, outcomes: Sequence[Outcome]) -> None:
         encode = self._codec.encode
         tally = result.tally
         for outcome in outcomes:
             if type(outcome) is not Publish:  # isinstance of a struct goes through ABCMeta: ten times slower
-                assert isinstance(outcome, Suppress)
+                assert type(outcome) is Suppress
                 tally.suppressed[outcome.cause] += 1
                 continue
             value = encode(outcome.topic, outcome.event)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from fractions import Fraction
 
 from services.domain import money
 from services.domain.event import CapturedTrade, Charge
@@ -29,7 +28,7 @@ def charges_of(
     """
     if gross_amount == _NOTHING:
         return ()
-    rules = _effective_rules(reference, instrument.settlement_market, trade.trade_date, settlement_date)
+    rules = reference.derived(_effective_rules, instrument.settlement_market, trade.trade_date, settlement_date)
     charges = []
     for rule in rules:
         if not _applies(rule, trade, instrument, gross_amount):
@@ -44,7 +43,7 @@ def charges_of(
 
 def _effective_rules(
     reference: ReferenceData, market: str, trade_date: date, settlement_date: date
-) -> list[ChargeRule]:
+) -> tuple[ChargeRule, ...]:
     """The row of each charge that holds on the date the charge goes by; the latest valid_from wins, as everywhere."""
     rows = [row for row in reference.find_all(ChargeRule, market, on=trade_date) if row.effective_by == TRADE_DATE]
     rows += [
@@ -55,7 +54,7 @@ def _effective_rules(
         known = latest.get(row.charge_id)
         if known is None or row.valid_from > known.valid_from:
             latest[row.charge_id] = row
-    return [latest[charge_id] for charge_id in sorted(latest)]
+    return tuple(latest[charge_id] for charge_id in sorted(latest))
 
 
 def _applies(rule: ChargeRule, trade: CapturedTrade, instrument: Instrument, gross_amount: Decimal) -> bool:
@@ -81,5 +80,5 @@ def _amount(rule: ChargeRule, *, quantity: Decimal, gross_amount: Decimal) -> De
         amount = min(amount, rule.cap_amount)
     if rule.rounding_unit is None:
         return money.round_amount(amount, currency=rule.currency, mode=rule.rounding)
-    units = money.round_fraction(Fraction(amount) / Fraction(rule.rounding_unit), digits=0, mode=rule.rounding)
+    units = money.round_quotient(amount, rule.rounding_unit, digits=0, mode=rule.rounding)
     return money.round_amount(money.multiply(units, rule.rounding_unit), currency=rule.currency)

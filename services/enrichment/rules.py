@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import final
 
 from services.domain import money
 from services.domain.calendar import DateProblem, settlement_date
 from services.domain.code import AllocationPolicy, PriceType
 from services.domain.event import CapturedTrade, EnrichedTrade, SettlementChain
 from services.domain.reason import Reason
-from services.domain.record import Record
+from services.domain.record import Record, asdict
 from services.domain.reference import Account, Instrument, Party, ReferenceData
 from services.domain.standing_instruction import find_chain
 from services.enrichment.charges import charges_of
@@ -35,6 +36,7 @@ WAIT_REASONS = frozenset(
 """Reasons that reference data can take away; every other reason is a refusal, final for that version of the trade."""
 
 
+@final
 class Problem(Record, kw_only=True):
     """Why a trade cannot go on."""
 
@@ -64,7 +66,7 @@ def enrich(trade: CapturedTrade, reference: ReferenceData) -> EnrichedTrade | Pr
     if account is None:
         return _missing(Reason.ACCOUNT_MISSING, account=trade.account, on=on.isoformat())
     settles_on = _settlement_date(trade, instrument, reference)
-    if isinstance(settles_on, DateProblem):
+    if not isinstance(settles_on, date):
         return Problem(reason=settles_on.reason, details=settles_on.details)
     chain = _chain(reference, trade.counterparty, trade, instrument, settles_on)
     if chain is None:
@@ -142,7 +144,7 @@ def _enriched(
     charges = charges_of(reference, trade, instrument, gross_amount=gross, settlement_date=settles_on)
     total = money.add(*(charge.amount for charge in charges))
     return EnrichedTrade(
-        **{name: getattr(trade, name) for name in CapturedTrade.__struct_fields__},
+        **asdict(trade),
         isin=instrument.isin,
         instrument_type=instrument.instrument_type,
         settlement_market=instrument.settlement_market,

@@ -34,7 +34,7 @@ class SettlementStage:
         outcomes: list[Outcome] = []
         for received in batch:
             trade = received.event
-            if not isinstance(trade, ConfirmedTrade):
+            if type(trade) is not ConfirmedTrade:  # isinstance of a struct goes through ABCMeta: ten times slower
                 raise TypeError(f"event on {received.topic} was {type(trade).__name__}, expected ConfirmedTrade")
             outcomes.extend(self._settle(trade, state, now_us))
         return outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import pytest
@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.adapters.topic_codec import FormatCodec
-from services.allocation.process import HELD_AGAIN_AFTER_US, UNALLOCATED_AFTER_US, AllocationStage
+from services.allocation import state as allocation_state
+from services.allocation.process import UNALLOCATED_AFTER_US, AllocationStage
 from services.allocation.state import WaitingBlock, WaitingShare
+from services.confirmation import state as confirmation_state
 from services.confirmation.process import UNCONFIRMED_AFTER_US, ConfirmationStage
 from services.domain.code import AllocationPolicy, ExecutionType
 from services.domain.event import ExceptionEvent
@@ -28,10 +30,12 @@ from services.engine.state import Overlay, Tables
 from services.engine.work import Batch, Result
 from services.enrichment.process import EnrichmentStage
 from services.pipeline import make_codec
-from services.stage import Outcome, Received, Stage, State
+from services.stage import DueAt, Outcome, Received, Stage, State, due_by_scan
 from tests import samples
 from tests.unit.allocation import desk as allocation_desk
 from tests.unit.enrichment import desk as enrichment_desk
+
+T = TypeVar("T", bound=Record)
 
 
 @functools.cache
@@ -77,8 +81,11 @@ class Service:
         self.reference = reference or ReferenceData()
         self.tables = Tables(stage.state_types)
         self.now_us = samples.RECEIVED_AT_US
+        self.overlay: type[Overlay] = Overlay
         self.parked: list[LogRecord] = []
         """Records that wait for a repair, in their order."""
+        self.written = 0
+        """How many records the last call would have put into its transaction."""
         self._numbers = itertools.count()
 
     def take(self, topic: str, key: str, event: Record) -> list[str]:
@@ -118,7 +125,7 @@ class Service:
 
     def _run(self, records: Sequence[LogRecord]) -> Result:
         batch = Batch(
-            stage=self.stage, partition=0, records=records, overlay=Overlay(self.tables, self.reference),
+            stage=self.stage, partition=0, records=records, overlay=self.overlay(self.tables, self.reference),
             codec=codec(), now_us=self.now_us, due=not records, monotonic=lambda: 0.0,
         )  # fmt: skip
         batch.process()
@@ -127,6 +134,7 @@ class Service:
         assert batch.on_time_failure is None
         assert batch.result is not None
         self.tables.apply(batch.overlay.changes())
+        self.written = len(batch.result.records)
         return batch.result
 
 
@@ -265,25 +273,75 @@ def test_a_block_of_a_held_order_is_neither_divided_nor_released(
     assert service.rows(waits) == 0
 
 
-def test_a_held_order_is_not_called_overdue_and_costs_no_walk_at_every_call() -> None:
-    """What makes it complete may be what waits. A walk over all open blocks every second would stop the others."""
-    service = Service(AllocationStage(), allocation_desk.reference_data())
+def _overdue_blocks(reference: ReferenceData | None = None) -> Service:
+    """O1 and O2 are unfinished and overdue, as the desk knows of O2; O1 is held, for its cancel broke."""
+    service = Service(AllocationStage(), reference or allocation_desk.reference_data())
     for order in ("O1", "O2"):
         service.take(ENRICHED, order, _fill(order))
     service.take(ENRICHED, "O1", _fill_cancelled("O1"))
     assert service.tick(UNALLOCATED_AFTER_US / 1e6) == ["OPEN BLOCK_UNALLOCATED O2"]
-    rows = {kind: dict(found) for kind, found in service.tables.rows.items()}
+    return service
+
+
+def _no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a walk over a table is a failure."""
+
+    def walk(_: Overlay, kind: type[Record]) -> NoReturn:
+        raise AssertionError(f"a walk over {kind.__name__}")
+
+    monkeypatch.setattr(Overlay, "scan", walk)
+
+
+def test_a_held_order_is_not_called_overdue_and_the_next_call_after_its_release_does() -> None:
+    """What makes it complete may be what waits. That another deadline passes meanwhile changes nothing."""
+    service = _overdue_blocks()
+    service.take(ENRICHED, "O3", _fill("O3"))
     assert service.tick() == []
-    assert service.tables.rows == rows, "nothing was looked at"
+    assert service.tick(UNALLOCATED_AFTER_US / 1e6) == ["OPEN BLOCK_UNALLOCATED O3"]
+    assert service.tick() == []
     service.repair(Action.DISCARD)
-    assert service.tick(HELD_AGAIN_AFTER_US / 1e6) == ["OPEN BLOCK_UNALLOCATED O1"]
+    assert service.tick() == ["OPEN BLOCK_UNALLOCATED O1"]
+    assert service.tick() == []
+
+
+def test_what_is_held_and_overdue_costs_neither_a_walk_nor_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for every second: a walk over all open blocks, or a record of it, would burden all others."""
+    service = _overdue_blocks()
+    _no_walk(monkeypatch)
+    for _ in range(3):
+        assert service.tick() == []
+        assert service.written == 0
+
+
+def test_reference_data_that_come_every_second_do_not_bring_the_walk_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other blocks are tried and written in the same call, before deadlines: the agenda knows committed rows only."""
+    reference = allocation_desk.reference_data(AllocationPolicy.EXPLICIT)
+    service = _overdue_blocks(reference)
+    late = next(row for row in reference.all(Account) if row.key.startswith("FUND-A"))
+    reference.remove(Account, late.key)
+    assert service.take(ENRICHED, "O3", _fill("O3")) == ["OPEN ACCOUNT_MISSING O3"]
+    _no_walk(monkeypatch)
+    for key in ("other", "another"):
+        reference.put(msgspec.structs.replace(late, account=key))
+        assert service.tick() == []
+        assert service.written > 0, "the waiting block was tried"
+
+
+@pytest.mark.parametrize("rows", [allocation_state, confirmation_state], ids=["allocation", "confirmation"])
+def test_a_deadline_that_an_older_version_put_off_is_read(rows: Any) -> None:
+    """It noted beside the first deadline when to look again; a partition with such a row must be taken up."""
+    tables = Tables([rows.NextDeadline])
+    tables.restore(b"NextDeadline/-", b'{"again_at_us":20,"due_at_us":10}')
+    assert tables.rows[rows.NextDeadline] == {"-": rows.NextDeadline(due_at_us=10)}
 
 
 # --- confirmation
 
 
 @pytest.mark.parametrize("action", Action)
-def test_a_side_is_not_called_unconfirmed_while_the_other_waits_for_a_repair(action: Action) -> None:
+def test_a_side_is_not_called_unconfirmed_while_the_other_waits_for_a_repair(
+    action: Action, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The desk would chase a counterparty that has confirmed. The key is the match key here, not the order."""
     service = Service(ConfirmationStage(), breaks=lambda event: hasattr(event, "confirmation_id"))
     trades = [samples.allocated_trade(order_id="O1"), samples.allocated_trade(order_id="O2", account="FUND-B")]
@@ -294,11 +352,15 @@ def test_a_side_is_not_called_unconfirmed_while_the_other_waits_for_a_repair(act
     assert confirmation.match_key == trades[0].match_key
     service.take("confirmations.received", confirmation.match_key, confirmation)
     assert service.tick(UNCONFIRMED_AFTER_US / 1e6) == ["OPEN UNCONFIRMED O2"]
-    assert service.tick(HELD_AGAIN_AFTER_US / 1e6) == []
+    _no_walk(monkeypatch)
+    for _ in range(3):
+        assert service.tick() == []
+        assert service.written == 0, "nothing is noted every second"
     service.stage.is_mended = True
     is_replay = action is Action.REPLAY
     assert service.repair(action) == (["trades.confirmed O1 v-"] if is_replay else [])
-    assert service.tick(HELD_AGAIN_AFTER_US / 1e6) == ([] if is_replay else ["OPEN UNCONFIRMED O1"])
+    assert service.tick() == ([] if is_replay else ["OPEN UNCONFIRMED O1"])
+    assert service.tick() == []
 
 
 # --- whatever comes when
@@ -353,3 +415,77 @@ def test_nothing_of_a_held_key_leaves_and_everything_leaves_in_the_end(name: str
     version = "v1" if is_enrichment else "v-"
     for order in filled:
         assert found.count(f"{went_on} {order} {version}") == 1
+
+
+class Walking(Overlay):
+    """State that finds what is due by looking at every row at every call."""
+
+    def due(self, kind: type[T], due_at: DueAt[T], until: int) -> tuple[list[tuple[str, T]], int | None]:
+        """By the walk."""
+        return due_by_scan(self, kind, due_at, until)
+
+
+ACCOUNTS = ("FUND-A", "FUND-B", "FUND-C")
+PLAYS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["good", "good", "bad"]), st.integers(0, 2)),
+        st.tuples(st.sampled_from(["arrive", "tick", "tick", "later", "replay", "discard"]), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+def _stage_of(name: str) -> tuple[Service, Record, Callable[[str, int], tuple[str, str, Record]]]:
+    """A service, the reference data that come late, and its records: good ones, and bad ones that break."""
+    if name == "confirmation":
+        service = Service(ConfirmationStage(), breaks=lambda event: hasattr(event, "confirmation_id"))
+
+        def side(step: str, number: int) -> tuple[str, str, Record]:
+            changes = {"account": ACCOUNTS[number]}
+            if step == "bad":
+                confirmation = samples.received_confirmation(confirmation_id=f"C{number}", **changes)
+                return "confirmations.received", confirmation.match_key, confirmation
+            trade = samples.allocated_trade(order_id=f"O{number}", allocation_id=f"A{number}", **changes)
+            return "trades.allocated", trade.match_key, trade
+
+        return service, allocation_desk.settlement_instruction("FUND-A"), side
+    is_enrichment = name == "enrichment"
+    late: Any = enrichment_desk.COUNTERPARTY_SSI
+    if is_enrichment:
+        data = enrichment_desk.reference(row for row in enrichment_desk.COMPLETE if row is not late)
+    else:
+        data = allocation_desk.reference_data(AllocationPolicy.EXPLICIT)
+        late = next(row for row in data.all(Account) if row.key.startswith("FUND-A"))
+        data.remove(Account, late.key)
+
+    def report(step: str, number: int) -> tuple[str, str, Record]:
+        order = f"O{number}"
+        if step == "bad":
+            return (CAPTURED, order, _cancelled(order)) if is_enrichment else (ENRICHED, order, _fill_cancelled(order))
+        return (CAPTURED, order, _captured(order)) if is_enrichment else (ENRICHED, order, _fill(order))
+
+    return Service(EnrichmentStage() if is_enrichment else AllocationStage(), data), late, report
+
+
+@pytest.mark.parametrize("name", ["enrichment", "allocation", "confirmation"])
+@settings(deadline=None, max_examples=150)
+@given(steps=PLAYS)
+def test_with_an_agenda_as_with_a_walk(name: str, steps: list[tuple[str, int]]) -> None:
+    """What is held must not be forgotten, shown early or noted otherwise because nobody walks over the table."""
+    pair = [_stage_of(name), _stage_of(name)]
+    pair[1][0].overlay = Walking
+    for step, number in [*steps, ("later", 0), *[("discard", 0), ("tick", 0)] * 25]:
+        said = []
+        for service, late, make in pair:
+            if step in ("good", "bad"):
+                said.append(service.take(*make(step, number)))
+            elif step == "arrive":
+                service.reference.put(late)  # type: ignore[arg-type]  # a row of reference data
+            elif step in ("replay", "discard") and service.parked:
+                service.stage.is_mended = step == "replay"
+                said.append(service.repair(Action[step.upper()]))
+                service.stage.is_mended = False
+            elif step in ("tick", "later"):
+                said.append(service.tick(1 if step == "tick" else 24 * 3600))
+        assert said[:1] == said[1:]
+        assert pair[0][0].tables.rows == pair[1][0].tables.rows
