@@ -65,6 +65,20 @@ _LOST_FACILITIES = frozenset({"FAIL", "REQTMOUT"})
 """librdkafka's words for a connection that broke and for a request that was given up."""
 
 
+def native(function: Callable[..., object], *arguments: object) -> None:
+    """Call the client. Raises what it means.
+
+    It leaves a fatal error pending while it hands its lines to the watch, and Python then blames whatever runs there: a
+    SystemError, of which the fatal error is the cause.
+    """
+    try:
+        function(*arguments)
+    except SystemError as error:
+        if isinstance(error.__cause__, KafkaException):
+            raise error.__cause__ from None
+        raise
+
+
 class Caller:
     """One thread for calls that may never return; the process does not wait for it when it ends."""
 
@@ -77,7 +91,7 @@ class Caller:
         while (item := self._calls.get()) is not None:
             future, function, arguments = item
             try:
-                function(*arguments)
+                native(function, *arguments)
                 future.set_result(None)
             except BaseException as error:  # noqa: BLE001  # raised again by `call`
                 future.set_exception(error)
@@ -165,7 +179,7 @@ class KafkaTransactionalProducer:
         """A run must fit as a whole: were only its middle refused, the rest would overtake it."""
         deadline = time.monotonic() + self._call_seconds
         while len(self._producer) + _RUN_RECORDS_MAX > BUFFER_RECORDS_MAX:
-            self._producer.poll(0.05)
+            native(self._producer.poll, 0.05)
             if time.monotonic() > deadline:
                 raise CommitUnknown(f"the send buffer stayed full for {self._call_seconds:.0f} s")
 
@@ -210,7 +224,7 @@ class KafkaTransactionalProducer:
     def _hear(self) -> None:
         """Take the client's lines. A fatal error among them is answered by the next call too, with its remedy."""
         try:
-            self._producer.poll(0)
+            native(self._producer.poll, 0)
         except KafkaException as error:
             self._fatal = error.args[0]
 
@@ -219,7 +233,7 @@ class KafkaTransactionalProducer:
         self._caller.close()
         with contextlib.suppress(KafkaException):
             self._producer.purge()
-            self._producer.poll(0)
+            native(self._producer.poll, 0)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         """On a thread that can be given up: the client has calls that overrun their time for ever."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
-from services.adapters.kafka_producer import Caller, ConnectionWatch
+from services.adapters.kafka_producer import Caller, ConnectionWatch, native
 
 
 def test_a_call_is_made_in_order_and_raises_what_it_raises() -> None:
@@ -42,3 +43,19 @@ def test_lost_connections_are_heard_for_good(facility: str, has_lost: bool) -> N
     watch.log(20, "%s [%s] %s", facility, "client", "a sentence with 100 %")
     watch.log(20, "%s [%s] %s", "GETPID", "client", "harmless")
     assert watch.has_lost is has_lost
+
+
+def _blamed(cause: Exception) -> None:
+    raise SystemError("the watch returned a result with an exception set") from cause
+
+
+def test_a_fatal_error_is_heard_although_python_blames_what_ran_beside_it() -> None:
+    """The client leaves it pending while it hands out its lines; a fenced worker must end as fenced, not as broken."""
+    fenced = KafkaException(KafkaError(KafkaError._FENCED))
+    caller = Caller()
+    with pytest.raises(KafkaException) as raised:
+        caller.call(_blamed, (fenced,), 5.0)
+    caller.close()
+    assert raised.value is fenced
+    with pytest.raises(SystemError):
+        native(_blamed, ValueError("something else is broken"))
