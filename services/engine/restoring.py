@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.engine.log import Log, TopicPartition
+import structlog
+
+from services.engine.log import Log, TopicPartition, Unavailable
 from services.engine.member import Member
 from services.engine.outage import NotAwaited, Patience
 from services.engine.recovery import Recovery, RestoreCancelled
 from services.engine.runtime import Runtime
 from services.engine.starting import start_offsets
 from services.engine.state import Tables
+
+log_event = structlog.get_logger("posttrade.engine")
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,27 @@ class Restorer:
     def _read(
         self, member: Member, numbers: Iterable[int], cancelled: Callable[[], bool]
     ) -> tuple[dict[TopicPartition, int], dict[int, Tables]]:
-        assert member.consumer is not None
         # First of all: what a predecessor still commits is then part of the offsets and of the changelog.
-        committed = member.consumer.committed(member.partitions_of(numbers))
+        partitions = member.partitions_of(numbers)
+        committed = self._committed(member, partitions)
         tables = self._recovery.restore(
             service=member.stage.name,
             kinds=member.stage.state_types,
             partitions=numbers,
             cancelled=cancelled,
         )
-        return start_offsets(self._log, member.group, committed, tables), dict(tables)
+        return start_offsets(self._log, member.group, partitions, committed, tables), dict(tables)
+
+    def _committed(
+        self, member: Member, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, int | None] | None:
+        """What the group has committed; None when it does not say, for which nobody has to wait who has state.
+
+        A predecessor's pending transaction is waited for in the changelog as well, of which it is a part.
+        """
+        assert member.consumer is not None
+        try:
+            return member.consumer.committed(partitions)
+        except Unavailable as error:
+            log_event.warning("the group does not tell its offsets", group=member.group, cause=str(error))
+            return None

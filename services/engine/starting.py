@@ -7,16 +7,17 @@ the second witness:
   away for too long). The row is right, and a warning says so.
 - more than the row: the state is older than what was done with it. The worker stops.
 - something where the row's place is not in the log any more: a person has decided where it goes on, and is obeyed.
+- no answer, for its coordinator hangs: the row is enough. Only what needs both witnesses waits.
 Without a row a partition was never read, and is read from its beginning, only if state and group are empty as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
-from services.engine.log import Log, LogError, OffsetsLost, OutgoingRecord, TopicPartition
+from services.engine.log import Log, LogError, OffsetsLost, OutgoingRecord, TopicPartition, Unavailable
 from services.engine.state import Progress, Tables, changelog_row, changelog_topic
 
 log_event = structlog.get_logger("posttrade.engine")
@@ -37,20 +38,29 @@ class StateLost(LogError):
 
 
 def start_offsets(
-    log: Log, group: str, committed: Mapping[TopicPartition, int | None], tables: Mapping[int, Tables]
+    log: Log,
+    group: str,
+    partitions: Sequence[TopicPartition],
+    committed: Mapping[TopicPartition, int | None] | None,
+    tables: Mapping[int, Tables],
 ) -> dict[TopicPartition, int]:
     """Where processing goes on, of what was committed and restored. Raises OffsetsLost when that place is not there.
 
     `committed` must have been asked before the tables were restored: what a predecessor still commits is then part of
-    both. Raises StateLost when the tables know less than the group.
+    both; None: there was no answer. Raises StateLost when the tables know less than the group, Unavailable when they
+    are not enough and the group must be asked again.
     """
-    starts = log.start_offsets(committed)
-    ends = log.end_offsets(committed, committed_only=False)
+    starts = log.start_offsets(partitions)
+    ends = log.end_offsets(partitions, committed_only=False)
     offsets: dict[TopicPartition, int] = {}
     first: dict[str, int] = {}
-    for partition, told in committed.items():
+    for partition in partitions:
         known = _known(tables[partition.partition], partition)
         start, end = starts[partition], ends[partition]
+        if committed is None:
+            offsets[partition] = _known_enough(partition, known, start, end)
+            continue
+        told = committed[partition]
         if known is None:
             _check_never_read(group, partition, told, tables[partition.partition])
             if told is None:
@@ -63,6 +73,13 @@ def start_offsets(
     if first:
         log_event.info("partitions are read for the first time, from their beginning", group=group, offsets=first)
     return offsets
+
+
+def _known_enough(partition: TopicPartition, known: int | None, start: int, end: int) -> int:
+    if known is None or not start <= known <= end:
+        place = f"partition {partition.partition} of {partition.topic}"
+        raise Unavailable(f"where {place} goes on cannot be told without the offsets of its group")
+    return known
 
 
 def _known(tables: Tables, partition: TopicPartition) -> int | None:

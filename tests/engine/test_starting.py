@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
+import pytest
 import structlog
 
 from services.commands.failure import EXIT_TROUBLE
 from services.commands.worker import exit_code_of
-from services.engine.log import OffsetsLost, OutgoingRecord, TopicPartition
+from services.engine.log import OffsetsLost, OutgoingRecord, TopicPartition, Unavailable
 from services.engine.member import HostedService, Member
 from services.engine.metrics import Metrics
 from services.engine.outage import Patience
-from services.engine.recovery import Recovery
+from services.engine.recovery import Recovery, RestoreCancelled
 from services.engine.restoring import Restorer
 from services.engine.runtime import SYSTEM
 from services.engine.snapshot_store import SnapshotStore
@@ -178,6 +180,10 @@ async def test_a_service_that_gets_one_more_input_reads_that_from_its_beginning(
     check_counting(log)
 
 
+HANGS = -1
+"""As an answer: there is none."""
+
+
 class _LateConsumer:
     """Its first answer is from before another worker took the partition up, as that of one that stood still."""
 
@@ -185,11 +191,18 @@ class _LateConsumer:
         self._answer = answer
 
     def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
+        if self._answer == HANGS:
+            raise Unavailable("committed offsets could not be read: timed out")
         return dict.fromkeys(partitions, self._answer)
 
 
+STOPPED_AFTER = 20
+"""Looks at whether the worker stops, after which it does."""
+
+
 def _restore(log: FaultyLog, answer: int | None) -> dict[TopicPartition, int]:
-    patience = Patience(SYSTEM, lambda: False)
+    asked = itertools.count()
+    patience = Patience(SYSTEM, lambda: next(asked) > STOPPED_AFTER)
     metrics = Metrics(version="test")
     store = SnapshotStore(MemoryFiles(), metrics, SYSTEM, tombstones_kept_seconds=86_400.0)
     recovery = Recovery(log, store, metrics, SYSTEM)
@@ -205,3 +218,19 @@ async def test_a_restore_that_was_overtaken_while_the_worker_stood_still_goes_by
     _say(log, 0, 10)
     await _processed(log, 10)
     assert _restore(log, None)[PLACE] == 10
+
+
+async def test_a_coordinator_that_hangs_holds_up_no_partition_whose_state_is_there() -> None:
+    """One that waits for ever for the end of a transaction that has ended answers nobody; the state is enough."""
+    log = FaultyLog()
+    _say(log, 0, 10)
+    await _processed(log, 10)
+    assert _restore(log, HANGS)[PLACE] == 10
+
+
+async def test_without_state_a_coordinator_that_hangs_is_waited_for() -> None:
+    """To begin at the beginning because nobody answers would do everything a second time."""
+    log = FaultyLog()
+    _say(log, 0, 10)
+    with pytest.raises(RestoreCancelled):
+        _restore(log, HANGS)
