@@ -135,12 +135,17 @@ class Fleet:
             raise CrashLoopError(f"{YOUNG_ENDS_MAX} workers in a row ended at once, the last with {code}; see {log}")
 
     def retire_replaced(self, seconds_max: float) -> list[int]:
-        """Wait for the processes whose slot was taken over; their exit codes, 3 when they noticed by themselves."""
+        """Wait for the processes whose slot was taken over; their exit codes, 3 when they noticed by themselves.
+
+        The successor may be the one that ends, for its predecessor takes the slot back: then it is started again, as a
+        supervisor does, and the predecessor ends.
+        """
         codes = []
         deadline = time.monotonic() + seconds_max
         while self.replaced:
             worker = self.replaced.pop()
             while worker.process.exit_code() is None and time.monotonic() < deadline:
+                self.tend()
                 time.sleep(0.05)
             codes.append(worker.process.exit_code() or 0)
             worker.process.stop()
