@@ -325,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="default: the one used last on this data, or a free one")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background had it ignored
     try:
         with LocalKafka(options.data_dir, port=options.port) as kafka:
             print(f"Kafka {kafka_version()} is up at {kafka.bootstrap_servers}, process {kafka.process_id}, "

@@ -151,17 +151,17 @@ def _environment(stack: ExitStack, directory: Path) -> tuple[dict[str, str], Loc
     environment = dict(os.environ)
     environment.setdefault("POSTTRADE_DATA_DIR", str(directory / "worker"))
     settings = load_settings(environment)
-    port = settings.web_port + settings.worker_slot
-    if not is_free(port):
-        environment["POSTTRADE_WEB_PORT"] = str(free_port() - settings.worker_slot)
+    broker = None
     if settings.bootstrap_servers:
         say(f"using the Kafka cluster at {settings.bootstrap_servers}")
-        return environment, None
-    say("starting Kafka")
-    broker = LocalKafka(directory / "kafka")
-    stack.callback(broker.stop)
-    broker.start()
-    environment["KAFKA_BOOTSTRAP_SERVERS"] = broker.bootstrap_servers
+    else:
+        say("starting Kafka")
+        broker = LocalKafka(directory / "kafka")
+        stack.callback(broker.stop)
+        broker.start()
+        environment["KAFKA_BOOTSTRAP_SERVERS"] = broker.bootstrap_servers
+    if not is_free(settings.web_port + settings.worker_slot):  # asked late: the worker is to find it as we did
+        environment["POSTTRADE_WEB_PORT"] = str(free_port() - settings.worker_slot)
     return environment, broker
 
 

@@ -45,6 +45,7 @@ class Installation:
             "KAFKA_BOOTSTRAP_SERVERS": servers,
             "POSTTRADE_TOPIC_PREFIX": prefix,
             "POSTTRADE_DATA_DIR": str(directory / "worker"),
+            "POSTTRADE_WEB_PORT": str(free_port()),  # not the default, which a `make run` beside us may want
         }
         self.workers: list[subprocess.Popen[str]] = []
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,26 @@ from tests.support.processes import await_end
 RUN_SECONDS_MAX = 150
 
 
-def start_run(directory: Path, *options: str) -> subprocess.Popen[str]:
+@pytest.fixture
+def runs() -> Iterator[list[subprocess.Popen[str]]]:
+    """Every `make run` that was started; what a failed test leaves behind is stopped and collected."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for run in started:
+        if run.poll() is None:
+            run.send_signal(signal.SIGINT)
+        run.communicate()
+
+
+def start_run(runs: list[subprocess.Popen[str]], directory: Path, *options: str) -> subprocess.Popen[str]:
     """`make run` on a cluster and in a folder of its own."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("KAFKA_", "POSTTRADE_"))}
     command = [sys.executable, "-m", "deploy.local.run", "--directory", str(directory), *options]
-    return subprocess.Popen(
+    run = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
     )
+    runs.append(run)
+    return run
 
 
 def kill_worker_at_first_instruction(run: subprocess.Popen[str]) -> int:
@@ -75,23 +89,25 @@ def instructions(log: Log, codec: FormatCodec) -> Counter[Record]:
 
 
 @pytest.mark.server
-def test_a_killed_worker_leaves_the_same_instructions_as_an_undisturbed_day(tmp_path: Path) -> None:
+def test_a_killed_worker_leaves_the_same_instructions_as_an_undisturbed_day(
+    runs: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
     """Nothing lost, nothing instructed twice, every term of every instruction the same."""
     codec = make_codec()
-    run = start_run(tmp_path, "--exit-when-done")
+    run = start_run(runs, tmp_path, "--exit-when-done")
     before = kill_worker_at_first_instruction(run)
     said, _ = run.communicate(timeout=RUN_SECONDS_MAX)
     assert run.returncode == 1, said
     assert "The worker ended" in said
 
-    again = start_run(tmp_path)  # stays up until it is told to stop
+    again = start_run(runs, tmp_path)  # stays up until it is told to stop
     undisturbed = MemoryLog(topic_counts())
     run_day(undisturbed, codec)  # while the other starts and works
     said = read_until(again, "send more")
     assert "as promised" in said
     for shown in ("/metrics", "KAFKA_BOOTSTRAP_SERVERS=", "tail settlement.instructions", "trade TR"):
         assert shown in said
-    second = start_run(tmp_path)
+    second = start_run(runs, tmp_path)
     refused, _ = second.communicate(timeout=RUN_SECONDS_MAX)
     assert (second.returncode, len(refused.splitlines())) == (1, 1), refused
     assert "Another `make run` works in" in refused
