@@ -6,6 +6,7 @@ not matter which of their confirmations comes first.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -29,11 +30,13 @@ _BODIES = [f"DE{number:09}" for number in range(150)]
 _ISINS = [body + isin_numbers.calc_check_digit(body) for body in _BODIES]
 _FILL_QUANTITY = Decimal(500)
 _PRICE = Decimal("100.00")
+_STAND_IN = 987_654_321
+"""A number that occurs nowhere else in what is sent: an order's own takes its place in the bytes."""
 
 
 def order_id(number: int) -> str:
     """The order's id."""
-    return f"O{number}"
+    return f"O{number:09}"
 
 
 def fills_of(order: str) -> list[str]:
@@ -70,20 +73,33 @@ def send_reference(log: Log, codec: FormatCodec) -> None:
 
 
 def records(codec: FormatCodec, number: int) -> Iterator[OutgoingRecord]:
-    """What enters for one order, in the order in which it enters."""
+    """What enters for one order, in the order in which it enters.
+
+    Encoded once for an account and instrument: whoever sends must be much faster than whoever processes.
+    """
     account, isin = _ACCOUNTS[number % len(_ACCOUNTS)], _ISINS[number // len(_ACCOUNTS) % len(_ISINS)]
-    order = order_id(number)
+    old, new = b"%09d" % _STAND_IN, b"%09d" % number
+    for topic, key, value in _pattern(codec, account, isin):
+        yield OutgoingRecord(topic, key.replace(old, new), value.replace(old, new))
+
+
+@functools.cache
+def _pattern(codec: FormatCodec, account: str, isin: str) -> list[tuple[str, bytes, bytes]]:
+    """Topic, key and value of each record of the order `_STAND_IN`."""
+    order = order_id(_STAND_IN)
     total = _FILL_QUANTITY * FILLS
+    pattern: list[tuple[str, bytes, bytes]] = []
     for fill, execution_id in enumerate(fills_of(order), start=1):
         execution = samples.execution(
             execution_id=execution_id, order_id=order, account=account, security_id=isin,
             quantity=_FILL_QUANTITY, price=_PRICE, cumulative_quantity=_FILL_QUANTITY * fill,
             leaves_quantity=total - _FILL_QUANTITY * fill,
         )  # fmt: skip
-        yield OutgoingRecord(EXECUTIONS, order.encode(), codec.encode(EXECUTIONS, execution))
+        pattern.append((EXECUTIONS, order.encode(), codec.encode(EXECUTIONS, execution)))
     confirmation = samples.confirmation(
-        confirmation_id=f"C{number}", account=account, side=Side.SELL, isin=isin, quantity=total, price=_PRICE,
+        confirmation_id=f"C{_STAND_IN:09}", account=account, side=Side.SELL, isin=isin, quantity=total, price=_PRICE,
         net_amount=(total * _PRICE).quantize(Decimal("0.01")),
     )  # fmt: skip
     key = confirmation.confirmation_id.encode()
-    yield OutgoingRecord(CONFIRMATIONS, key, codec.encode(CONFIRMATIONS, confirmation))
+    pattern.append((CONFIRMATIONS, key, codec.encode(CONFIRMATIONS, confirmation)))
+    return pattern

@@ -12,9 +12,8 @@ from tests.crunch.scene import CAUGHT_UP_LAG_MAX, Scene
 
 TIMES = 20
 """How much faster the burst is than the steady rate."""
-WARM_UP_ORDERS = 2_000
-"""Until Java has compiled what matters."""
-MEASURED_ORDERS = 3_000
+WARM_UP_SECONDS = 6.0
+MEASURED_SECONDS = 6.0
 OVERLOAD = 1.4
 """The burst is by so much faster than what was measured with nothing else under way."""
 BACKLOG_SECONDS = 15.0
@@ -24,7 +23,6 @@ PRESS = 1.05
 """So much more at every look that finds too little waiting."""
 STEADY_RATE_MIN = 30.0
 """Orders a second. A machine that was busy with something else while it was measured seems slower than it is."""
-MEASURE_SECONDS_MAX = 60.0
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,7 @@ class Course:
 
 def sustainable_rate(scene: Scene) -> float:
     """A steady rate, orders a second, of which `TIMES` as much is more than this machine brings through."""
-    scene.measure_rate(WARM_UP_ORDERS, MEASURE_SECONDS_MAX)
-    measured = scene.measure_rate(MEASURED_ORDERS, MEASURE_SECONDS_MAX)
-    return max(STEADY_RATE_MIN, measured * OVERLOAD / TIMES)
+    return max(STEADY_RATE_MIN, scene.measure_rate(WARM_UP_SECONDS, MEASURED_SECONDS) * OVERLOAD / TIMES)
 
 
 def play(

@@ -23,6 +23,10 @@ from tests.crunch.sender import Sender
 
 CAUGHT_UP_LAG_MAX = 100
 """Records of all services together, markers of transactions included: nothing waits for longer than a moment."""
+MEASURED_ORDERS = 3_000
+"""What is sent whenever less than `MEASURED_LAG_MIN` waits."""
+MEASURED_LAG_MIN = 3 * MEASURED_ORDERS
+MEASURE_SECONDS_MAX = 90.0
 
 
 @dataclass(frozen=True)
@@ -47,24 +51,24 @@ class Scene:
                 return seen
             assert time.monotonic() < deadline, f"{what} did not come about in {seconds_max:.0f} s; last: {seen}"
 
-    def measure_rate(self, count: int, seconds_max: float) -> float:
-        """Orders a second that this machine brings from input to instruction, with so many sent at once.
+    def measure_rate(self, warm_up_seconds: float, seconds: float) -> float:
+        """Orders a second that this machine brings from input to instruction while there is always more to do.
 
-        From the first look that finds some of them instructed: the way through all services is no part of the rate.
+        Counted from the first look after `warm_up_seconds` of instructions: until then Java compiles what matters.
         """
-        started, before = time.monotonic(), self.observer.last().instructed
-        self.sender.send(count)
         looks: list[Observation] = []
 
-        def all_instructed(seen: Observation) -> bool:
-            if seen.instructed > before:
+        def measured(seen: Observation) -> bool:
+            if seen.lag < MEASURED_LAG_MIN:
+                self.sender.send(MEASURED_ORDERS)
+            if seen.instructed:
                 looks.append(seen)
-            return seen.instructed >= before + count
+            return bool(looks) and seen.began >= looks[0].began + warm_up_seconds + seconds
 
-        self.until(all_instructed, seconds_max, f"{count} instructions")
-        first, last = looks[0], looks[-1]
-        if first is last:  # between two looks
-            return count / (last.ended - started)
+        self.until(measured, MEASURE_SECONDS_MAX, "a measured rate")
+        first = next(look for look in looks if look.began >= looks[0].began + warm_up_seconds)
+        last = looks[-1]
+        self.until(lambda seen: seen.instructed >= self.sender.sent, MEASURE_SECONDS_MAX, "the last instruction")
         return (last.instructed - first.instructed) / (last.began - first.began)
 
 
