@@ -166,8 +166,7 @@ def _oldest_ms(age: str) -> int:
     found = _AGE.fullmatch(age)
     if found is None:
         raise BadRequest(f"--since was {age!r}; write a number and s, m, h or d, for example 8h")
-    moment = datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
-    return int(moment.timestamp() * 1000)
+    return time.time_ns() // 1_000_000 - timedelta(**{_UNITS[found[2]]: int(found[1])}) // timedelta(milliseconds=1)
 
 
 def _known_service(service: str | None) -> None:

@@ -305,6 +305,12 @@ def test_what_is_not_there_is_said_to_be_missing(words: list[str]) -> None:
     assert (ended.exit_code, len(ended.stderr.splitlines())) == (1, 1)
 
 
+def test_an_age_may_be_longer_than_the_calendar() -> None:
+    """Whoever wants to see everything writes a large number."""
+    ended = run(["deadletters", "list", "--since", "999999d"])
+    assert (ended.exit_code, ended.stdout) == (0, "nothing waits\n")
+
+
 def test_an_age_is_told_in_its_two_largest_units() -> None:
     """What waits for days must not be read as seconds."""
     found = [age_text(ms) for ms in (-5, 1_500, 61_000, 3_700_000, 90_000_000)]
