@@ -273,6 +273,21 @@ def test_what_came_in_is_never_mistaken_for_what_a_clerk_wrote(headers: Headers)
         assert [letter.value for letter in case.attempts] == [b"as it came", b"repaired"]
 
 
+def test_a_record_too_large_for_a_letter_says_where_it_lies_and_is_not_replayed_as_nothing() -> None:
+    """Its letter has no value: sent as a repair that would be refused for a reason nobody understands."""
+    log = MemoryLog(topic_counts())
+    source = LogRecord(EXECUTIONS, 2, 5, b"O1", b"x" * 4_000_000, 1, (("err.omitted", b"of its sender"),))
+    letter = dead_letter(source, error_class="DECODE", stage="capture", message="m", quarantine="key/O1")
+    log.send([letter])
+    cluster, identifier = MemoryCluster(log), f"capture/{EXECUTIONS}/2/5"
+
+    place = f"lies at {EXECUTIONS}/2/5, {4_000_002 + len('err.omitted') + len('of its sender')} bytes"
+    assert place in run(["deadletters", "show", identifier], cluster).stdout
+    ended = run(["deadletters", "replay", identifier, *WHO], cluster)
+    assert (ended.exit_code, place in ended.stderr, "--file" in ended.stderr) == (1, True, True), ended.stderr
+    assert read_topic(log, "repairs.capture") == []
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
