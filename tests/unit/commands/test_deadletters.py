@@ -273,6 +273,17 @@ def test_what_came_in_is_never_mistaken_for_what_a_clerk_wrote(headers: Headers)
         assert [letter.value for letter in case.attempts] == [b"as it came", b"repaired"]
 
 
+def test_what_somebody_else_wrote_does_not_hide_what_waits() -> None:
+    """A record written by hand must not leave the desk without its list."""
+    log = MemoryLog(topic_counts())
+    source = LogRecord(EXECUTIONS, 2, 5, b"O1", b"x", 1)
+    foreign = [OutgoingRecord(topic, b"k", b"garbage") for topic in ("dead-letters", "dead-letters.resolved")]
+    letter = dead_letter(source, error_class="DECODE", stage="capture", message="m", quarantine="key/O1")
+    log.send([foreign[0], letter, *foreign])
+    listed = run(["deadletters", "list", "--json"], MemoryCluster(log))
+    assert [json.loads(line)["id"] for line in listed.stdout.splitlines()] == [f"capture/{EXECUTIONS}/2/5"]
+
+
 def test_a_record_too_large_for_a_letter_says_where_it_lies_and_is_not_replayed_as_nothing() -> None:
     """Its letter has no value: sent as a repair that would be refused for a reason nobody understands."""
     log = MemoryLog(topic_counts())
