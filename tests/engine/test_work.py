@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from services.domain.event import ExceptionEvent
 from services.domain.record import Record
 from services.domain.reference import ReferenceData
 from services.engine import quarantine
-from services.engine.dead_letters import BUG, DECODE, LETTER_BYTES_MAX, OMITTED, size_bytes
+from services.engine.dead_letters import BUG, DECODE, LETTER_BYTES_MAX, OMITTED, dead_letter, size_bytes
 from services.engine.log import Headers, LogRecord, OutgoingRecord
 from services.engine.state import Overlay, Tables
 from services.engine.work import RECORD_BYTES_MAX, Batch, Result
@@ -235,6 +236,7 @@ def test_a_dead_letter_keeps_the_record_byte_for_byte() -> None:
         "src.partition": b"2",
         "src.offset": b"41",
         "src.timestamp": b"1700000000123",
+        "app.version": version("posttrade").encode(),
         "attempt": b"1",
         "quarantine": b"record/in/41",
     }
@@ -412,3 +414,20 @@ def test_a_record_of_any_size_ends_as_records_that_a_broker_takes(key: bytes, va
     else:
         assert (letter.key, letter.value, letter.headers[: len(headers)]) == (key, value, headers)
     assert quarantine.head(overlay, (said["quarantine"] or b"").decode()) is not None, "it can be found by a repair"
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        (b"\xc3\x01\x01\x02\x03\x04\x05\x06\x07\x08body", b"0102030405060708"),
+        (b"\xc3\x01\x01\x02\x03\x04\x05\x06\x07", None),
+        (b"8=FIX.4.4", None),
+        (None, None),
+    ],
+    ids=["Avro", "torn Avro", "FIX", "nothing"],
+)
+def test_a_dead_letter_names_the_schema_its_sender_wrote_with(value: bytes | None, schema: bytes | None) -> None:
+    """Whoever looks for the release that cannot read it needs both: what it was written with, and by what not read."""
+    record = LogRecord("in", 3, 100, b"k", value, 1_000)
+    letter = dead_letter(record, error_class=DECODE, stage="recorder", message="m", quarantine="q")
+    assert dict(letter.headers).get("src.schema") == schema
