@@ -44,6 +44,8 @@ TICK_SECONDS = 1.0
 STOP_SECONDS_MAX = 10.0
 WAKE_UP = None
 """Posted when the outcome of the transaction on its way is there, and when the worker is to stop."""
+FAILING_SECONDS_MAX = 30.0
+"""For so long a service's transactions may fail, one after the other, before the worker is not ready."""
 
 
 class Agents(Protocol):
@@ -324,7 +326,8 @@ class Coordinator:
     def ready(self) -> bool:
         """Whether the log answers, rounds take no longer than they may, and every service has an assignment.
 
-        And has restored and proved what is assigned to it, and is not halted.
+        And has restored and proved what is assigned to it, is not halted, and its transactions do not fail all the
+        time.
         """
         if len(self._members) < len(self._services) or self._prover.is_failing or self._patience.waits_for:
             return False
@@ -332,8 +335,13 @@ class Coordinator:
             not self._assignments.lacks(member.stage.name)
             and member.owned == member.tables.keys()
             and not member.halted
+            and not self._is_failing(member)
             for member in self._members
         )
+
+    def _is_failing(self, member: Member) -> bool:
+        since = member.failing_since
+        return since is not None and self._runtime.monotonic() - since > FAILING_SECONDS_MAX
 
     @property
     def is_stuck(self) -> bool:
