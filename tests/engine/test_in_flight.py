@@ -25,6 +25,7 @@ from tests.engine.harness import (
 )
 from tests.support.engine_stages import counting, half, joining, said
 
+
 @pytest.fixture(autouse=True)
 def no_ticks(short_waits: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What time makes due waits for the transaction on its way; here nothing but records is to come."""
