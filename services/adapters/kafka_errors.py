@@ -72,6 +72,10 @@ OFFSET_LOST_CODES = frozenset(
 """The next record of a partition is not in the log."""
 
 
+UNREADABLE_CODES = frozenset({KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG})  # noqa: SLF001
+"""The client cannot unpack what lies there, however often it is asked: above all what unpacks to more than 100 MB."""
+
+
 def error_text(error: KafkaException) -> str:
     """What went wrong, without librdkafka's codes."""
     detail = error.args[0]

@@ -21,7 +21,14 @@ from confluent_kafka import (
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported without a mark
 
-from services.adapters.kafka_errors import OFFSET_LOST_CODES, PASSING_CODES, REFUSED_CODES, error_text, unanswered
+from services.adapters.kafka_errors import (
+    OFFSET_LOST_CODES,
+    PASSING_CODES,
+    REFUSED_CODES,
+    UNREADABLE_CODES,
+    error_text,
+    unanswered,
+)
 from services.adapters.kafka_producer import ANY_PARTITION, PRODUCER_SETTINGS, KafkaTransactionalProducer
 from services.adapters.kafka_reader import LOGGER, KafkaReader, end_of_partition, to_record
 from services.adapters.kafka_timeouts import ANSWER_SECONDS_MAX, DEFAULT_TIMEOUTS, Timeouts
@@ -307,6 +314,13 @@ class KafkaGroupConsumer:
                 raise OffsetsLost(self.group, partition, self._whereabouts(partition))
         elif error.code() in PASSING_CODES or error.retriable():
             LOGGER.debug("group %s waits: %s", self.group, error.str())
+        elif error.code() in UNREADABLE_CODES:
+            place = f"partition {message.partition()} of {message.topic()}"
+            raise LogError(
+                f"group {self.group} cannot go on in {place}: what lies at offset {message.offset()} cannot be "
+                f"unpacked ({error.str()}). Have it sent anew in another form, remove it with kafka-delete-records, "
+                "and start the worker again"
+            )
         else:
             raise LogError(f"group {self.group} could not be read: {error.str()}")
 

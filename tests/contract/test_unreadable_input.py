@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
+import pytest
+from confluent_kafka import Producer
+
 from services.adapters.kafka_log import KafkaLog
-from services.engine.log import OutgoingRecord, TopicPartition
+from services.engine.log import LogError, OutgoingRecord, TopicPartition
 from tests.contract.logs import join, poll_count
 from tests.support.broker import create_topics
 
@@ -34,3 +38,21 @@ def test_a_header_name_that_is_no_text_costs_the_headers_and_not_the_record(kafk
     expected = [(b"before", good), (b"odd", ()), (b"after", good)]
     assert [(record.value, record.headers) for record in read_by_group] == expected
     assert [(record.value, record.headers) for record in read_by_tool] == expected
+
+
+def test_what_the_client_cannot_unpack_is_named_with_its_place_and_what_to_do(kafka: str, prefix: str) -> None:
+    """A few kilobytes that unpack to more than the client takes come again at each start: a person must remove them."""
+    small = {"receive.message.max.bytes": 5_000_000, "fetch.max.bytes": 4_500_000}
+    log = KafkaLog(kafka, prefix=f"{prefix}.", client_settings=small)
+    create_topics(kafka, f"{prefix}.in")
+    packing = {"compression.type": "zstd", "message.max.bytes": 9_000_000}
+    sender = Producer({"bootstrap.servers": kafka, **packing})
+    sender.produce(f"{prefix}.in", b"x" * 8_000_000)
+    assert sender.flush(30) == 0
+
+    consumer, _ = join(log, "g", "in")
+    place = re.escape(f"partition 0 of {prefix}.in: what lies at offset 0 cannot be unpacked")
+    with pytest.raises(LogError, match=f"{place}.*kafka-delete-records"):
+        poll_count(consumer, 1)
+    consumer.close()
+    log.close()
