@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +18,15 @@ LOGGER = logging.getLogger("librdkafka")
 """librdkafka's own lines go through Python's logging, so that the worker's log has one format and one level."""
 
 
+_headers_of = operator.methodcaller("headers")
+"""Of a message. A direct call is one that Python, once it is called often, no longer asks whether it left an error
+behind, as the client does with a name it cannot decode: the error would then come up at any place behind it."""
+
+
 def to_record(message: Message[Any, Any], prefix_length: int) -> LogRecord:
     """A message that is no error has topic, partition and offset, which the client's types do not say."""
     try:
-        headers = message.headers()
+        headers = _headers_of(message)
     except (SystemError, UnicodeDecodeError) as error:
         _pass_over(error, message)
         headers = None
@@ -31,7 +37,7 @@ def to_record(message: Message[Any, Any], prefix_length: int) -> LogRecord:
         message.key(),
         message.value(),
         message.timestamp()[1],
-        tuple(headers) if headers else (),  # type: ignore[arg-type]
+        tuple(headers) if headers else (),
     )
 
 
