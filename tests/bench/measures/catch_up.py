@@ -66,7 +66,8 @@ def _way_back(stand: Stand, waiting: int, rate: float) -> Way:
     loop = OpenLoop(stand, notes_times=True)
     began = time.monotonic()
     worker = stand.launch_worker()
-    watch = Watch(stand, began, before, max(1.0, rate * NORMAL_SECONDS))
+    normal = min(rate * NORMAL_SECONDS, waiting / 4)  # the backlog of a tiny scale is more than what is normal, too
+    watch = Watch(stand, began, before, max(1.0, normal))
     loop.run(endless(stand), rate, watch.is_caught_up)
     seconds, instructed = time.monotonic() - began, stand.tail.distinct - before
     highest = memory(worker.id).highest

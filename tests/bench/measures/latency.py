@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.engine.tuning import tune_garbage_collector
 from tests.bench.finding import Context, Finding
 from tests.bench.measures.capacity import capacity
 from tests.bench.measures.open_loop import Course, OpenLoop, orders_by_instruction
@@ -62,8 +63,10 @@ def trades_of(context: Context, rate: float) -> int:
 def _play(stand: Stand, share: float, rate: float) -> Course:
     count = trades_of(stand.context, rate)
     stand.context.say(f"{share:.0%} of capacity: {count:,} trades at {rate:,.0f}/s, {count / rate:.0f} s")
+    trades = stand.take(count)
+    tune_garbage_collector()  # a look at all these trades would hold up sender and reader, and count as latency
     loop = OpenLoop(stand, notes_times=True)
-    loop.run(stand.take(count), rate, lambda: False)
+    loop.run(trades, rate, lambda: False)
     loop.drain()
     return loop.course
 

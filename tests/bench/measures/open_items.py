@@ -20,8 +20,9 @@ from tests.bench.targets import OPEN_ITEMS_RATIO, judge
 
 FEW, MANY = 10_000, 1_000_000
 WARM_UP_TRADES = 3_000
-TRADES = 10_000
-BURSTS = 3
+TRADES = 8_000
+BURSTS = 5
+"""The first run beside the snapshots that a worker writes after such a start; the median leaves them out."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def measure(context: Context) -> Finding:
         verdicts=judge("j", {OPEN_ITEMS_RATIO: ratio}),
         notes=[
             "Half of the items are open blocks, half unconfirmed allocations; each is three rows.",
+            "Snapshots, which a worker writes after such a start, fall into the first bursts; medians leave them out.",
             "Seconds to ready are from the start of the process until all state is restored from the changelog.",
         ],
     )
@@ -100,7 +102,7 @@ def _course(context: Context, name: str, whole: int) -> Course:
         ready_seconds = time.monotonic() - began
         if stand.restored() != rows:
             raise RuntimeError(f"the worker restored {stand.restored()} rows of {rows}; see {worker.log_file}")
-        context.say(f"{2 * half:,} open items: ready after {ready_seconds:.0f} s; now {BURSTS} bursts, half a minute")
+        context.say(f"{2 * half:,} open items: ready after {ready_seconds:.0f} s; now {BURSTS} bursts, under a minute")
         stand.burst(context.scaled(WARM_UP_TRADES, at_least=20))
         bursts = [stand.burst(context.scaled(TRADES, at_least=100)) for _ in range(BURSTS)]
         stand.check()

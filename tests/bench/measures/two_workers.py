@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
 
 from tests.bench.finding import Context, Finding
@@ -37,14 +38,19 @@ def measure(context: Context) -> Finding:
         rows=rows,
         figures={
             "trades": found[1][0].trades,
-            "trades_per_second": rates,
-            "worker_cpu_seconds_per_1000_trades": worker,
-            "broker_cpu_seconds_per_1000_trades": broker,
+            "trades_per_second": by_text(rates),
+            "worker_cpu_seconds_per_1000_trades": by_text(worker),
+            "broker_cpu_seconds_per_1000_trades": by_text(broker),
             "rate_ratio": rates[2] / rates[1],
             "cpu_ratio": worker[2] / worker[1],
         },
         notes=["Workers, broker and sender share the cores of this machine: two workers get no more of them than one."],
     )
+
+
+def by_text(values: Mapping[int, float]) -> dict[str, float]:
+    """JSON has no numbers as keys."""
+    return {str(count): value for count, value in values.items()}
 
 
 def _cpu(seconds: float, burst: Burst) -> float:
