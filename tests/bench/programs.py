@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tests.bench.python_environments import EnvironmentMissingError, python_of
+from tests.bench import environments
+from tests.bench.python_environments import python_of
 
 PASS_THROUGH, AVRO, ENRICHMENT, PIPELINE = "pass-through", "avro", "enrichment", "pipeline"
 
@@ -47,17 +47,7 @@ def _stock_faust(guarantee: str) -> Callable[[], list[str]]:
 
 
 def _kafka_streams(threads: int) -> Callable[[], list[str]]:
-    def command() -> list[str]:
-        try:
-            environment = importlib.import_module("tests.bench.environments")
-        except ModuleNotFoundError:
-            raise EnvironmentMissingError(
-                "tests/bench/environments.py is not there, so Kafka Streams cannot be measured; leave it out: "
-                f"--programs {','.join(program.name for program in PROGRAMS if 'kafka' not in program.name)}"
-            ) from None
-        return [*environment.kafka_streams(), "--threads", str(threads)]
-
-    return command
+    return lambda: [*environments.kafka_streams(), "--threads", str(threads)]
 
 
 _LIMIT = "The bare loop has no state, no dead letters and no recovery; it is the limit of the client with our codec."

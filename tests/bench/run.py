@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count as count_up
 from pathlib import Path
 
 from deploy.local.kafka_jars import REPOSITORY
@@ -25,6 +26,8 @@ TARGETS = {PASS_THROUGH: "out", AVRO: "out", ENRICHMENT: "trades.enriched", PIPE
 _FIRST_STEP = "trades.captured"
 """Of the pipeline: its first record is the beginning of the work."""
 _COPIED = 997
+_RUNS = count_up()
+"""Numbers in prefixes: offsets of a group outlive its topics, so no run may have the name of another."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +43,39 @@ class Measured:
     """Records on the output beyond one for each input."""
 
 
-def measure(program: Program, measure_name: str, load: Load, servers: str, folder: Path, number: int) -> Measured:
+def measure(program: Program, measure_name: str, load: Load, servers: str, folder: Path) -> Measured:
     """Run a program on filled topics until everything has come out, and check what came.
 
     Raises RuntimeError that names the log when the program ends, loses, or changes what it was to pass on.
     """
-    prefix = f"bench-{measure_name}-{program.name}-{number}-"
     records = input_records(measure_name, load.records)
+    delivery = deliver(program, measure_name, records, servers, folder)
+    check(program, measure_name, records, delivery)
+    seconds = delivery.seconds_after(load.warm_up)
+    per_second = (load.records - load.warm_up) / max(seconds, 1e-3)
+    return Measured(program.name, measure_name, load.records, per_second, len(delivery.records) - load.records)
+
+
+def deliver(program: Program, measure_name: str, records: Sequence[Record], servers: str, folder: Path) -> Delivery:
+    """What a program makes of the records, on topics of its own that are gone afterwards. Raises RuntimeError."""
+    prefix = f"bench-{measure_name}-{program.name}-{next(_RUNS)}-"
+    count = len(records) // _records_each(measure_name)
     prepare(servers, prefix, measure_name, records)
     try:
         with running(program, measure_name, servers, prefix, folder) as (process, log):
             try:
                 delivery = workload.await_delivery(
-                    servers, prefix + TARGETS[measure_name], count=load.records, process=process
+                    servers, prefix + TARGETS[measure_name], count=count, process=process
                 )
             except (RuntimeError, TimeoutError) as failure:
                 raise RuntimeError(f"{program.name}, {measure_name}: {failure}; its log is {log}") from failure
-        check(program, measure_name, records, delivery)
-        seconds = _seconds(servers, prefix, measure_name, load, delivery)
+        if measure_name != PIPELINE:
+            return delivery
+        # Steps run ahead of each other: messages come late and then many at once, so their own rate would say nothing.
+        began_ms = min(record.timestamp_ms for record in workload.read(servers, prefix + _FIRST_STEP))
+        return Delivery(delivery.records, began_ms)
     finally:
         workload.delete_topics_of(servers, prefix)
-    per_second = (load.records - load.warm_up) / max(seconds, 1e-3)
-    return Measured(program.name, measure_name, load.records, per_second, len(delivery.records) - load.records)
 
 
 def input_records(measure_name: str, count: int) -> Sequence[Record]:
@@ -154,18 +168,6 @@ def check(program: Program, measure_name: str, records: Sequence[Record], delive
         wrong = abs(len(delivery.keys) - len(records) // _records_each(measure_name))
     if wrong:
         raise RuntimeError(f"{program.name}, {measure_name}: {wrong} records were not those that had to come out")
-
-
-def _seconds(servers: str, prefix: str, measure_name: str, load: Load, delivery: Delivery) -> float:
-    """From the end of the warm-up to the last record.
-
-    In the pipeline steps run ahead of each other: messages come late and then many at once, so their own rate would say
-    nothing. Its clock starts with the first record of its first step.
-    """
-    if measure_name != PIPELINE:
-        return delivery.seconds_after(load.warm_up)
-    began = min(record.timestamp_ms for record in workload.read(servers, prefix + _FIRST_STEP))
-    return (max(record.timestamp_ms for record in delivery.records) - began) / 1000
 
 
 def median(values: Sequence[float]) -> float:

@@ -58,12 +58,11 @@ def measure(kind: Kind, programs: Sequence[Program], context: Context) -> Findin
     minutes = len(able) * context.rounds * SECONDS_PER_RUN / 60
     names = ", ".join(program.name for program in able)
     context.say(f"{context.rounds} rounds of {names}: about {minutes:.0f} minutes")
-    run.input_records(
-        kind.name, max((scaled(program.loads[kind.name], context).records for program in able), default=0)
-    )
+    loads = {program.name: scaled(program.loads[kind.name], context) for program in able}
+    run.input_records(kind.name, max(load.records for load in loads.values()))
     for number in range(context.rounds):
         for program in able:
-            found = run.measure(program, kind.name, loads[program.name], context.servers, context.folder, number)
+            found = run.measure(program, kind.name, loads[program.name], context.servers, context.folder)
             runs[program.name].append(found)
             context.say(f"round {number + 1}: {program.name:16} {found.per_second:12,.0f} {kind.unit}")
     run.forget_input()

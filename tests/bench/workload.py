@@ -100,6 +100,8 @@ class Delivery:
     """What an output topic holds, read after the run so that reading takes nothing from what is measured."""
 
     records: Sequence[Arrived]
+    began_ms: int | None = None
+    """The broker's time of the first record of the first step, where there are several."""
 
     @property
     def keys(self) -> set[bytes]:
@@ -107,9 +109,10 @@ class Delivery:
         return {record.key for record in self.records}
 
     def seconds_after(self, warm_up: int) -> float:
-        """Between the broker's times of the last record of the warm-up and the last of all."""
+        """Between the broker's times of the last record of the warm-up, or of the beginning, and the last of all."""
         times = sorted(record.timestamp_ms for record in self.records)
-        return (times[-1] - times[max(0, warm_up - 1)]) / 1000
+        began_ms = self.began_ms if self.began_ms is not None else times[max(0, warm_up - 1)]
+        return (times[-1] - began_ms) / 1000
 
 
 def await_delivery(servers: str, topic: str, *, count: int, process: subprocess.Popen[bytes]) -> Delivery:
