@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count as count_up
 from pathlib import Path
 
+from deploy.local.guarded_process import GuardedProcess
 from deploy.local.kafka_jars import REPOSITORY
 from services.adapters.topic_admin import TopicAdmin
 from services.pipeline import REFERENCE_TOPICS, make_codec
@@ -136,25 +135,19 @@ def prepare(servers: str, prefix: str, measure_name: str, records: Sequence[Reco
 @contextlib.contextmanager
 def running(
     program: Program, measure_name: str, servers: str, prefix: str, folder: Path
-) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+) -> Iterator[tuple[GuardedProcess, Path]]:
     """Start a program; it is killed at the end, and what it left on the disk goes with its folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{prefix}.log".replace("-.", ".")
-    own = folder / prefix.rstrip("-")
+    log, own = folder / f"{prefix.rstrip('-')}.log", folder / prefix.rstrip("-")
     own.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"TMPDIR": str(own)}
-    with log.open("wb") as log_file:
-        process = subprocess.Popen(
-            [*program.command(), measure_name, servers, prefix], cwd=REPOSITORY, env=environment,
-            stdin=subprocess.DEVNULL, stdout=log_file, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            yield process, log
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its own session: a JVM behind a script goes, too
-            process.wait()
-            shutil.rmtree(own, ignore_errors=True)
+    process = GuardedProcess(
+        [*program.command(), measure_name, servers, prefix], directory=REPOSITORY, output=log, grace_seconds=0.0,
+        environment=os.environ | {"TMPDIR": str(own)},
+    )  # fmt: skip
+    try:
+        yield process, log
+    finally:
+        process.kill()
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def check(program: Program, measure_name: str, records: Sequence[Record], delivery: Delivery) -> None:

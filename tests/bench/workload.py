@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+
+from deploy.local.guarded_process import GuardedProcess
 
 PARTITIONS = 4
 VALUE_BYTES = 111  # the size of an Avro trade with thirteen short fields
@@ -115,7 +116,7 @@ class Delivery:
         return (times[-1] - began_ms) / 1000
 
 
-def await_delivery(servers: str, topic: str, *, count: int, process: subprocess.Popen[bytes]) -> Delivery:
+def await_delivery(servers: str, topic: str, *, count: int, process: GuardedProcess) -> Delivery:
     """Wait until committed records with `count` distinct keys are on the topic.
 
     Raises RuntimeError when the program ends, TimeoutError when time is up.
@@ -138,8 +139,8 @@ def await_delivery(servers: str, topic: str, *, count: int, process: subprocess.
             looked_at, delivery = end, Delivery(list(read(servers, topic)))
             if len(delivery.keys) >= count:
                 return delivery
-        if process.poll() is not None:
-            raise RuntimeError(f"the measured program ended with exit code {process.returncode}")
+        if process.exit_code() is not None:
+            raise RuntimeError(f"the measured program ended with exit code {process.exit_code()}")
         if time.monotonic() > deadline:
             raise TimeoutError(f"{topic} held {end} offsets after {WAIT_SECONDS_MAX:.0f} s, {count} records were due")
         time.sleep(0.25)
