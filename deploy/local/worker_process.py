@@ -67,9 +67,9 @@ class WorkerProcess:
                 f"The worker ended with exit code {code}. The end of {self.log_file}:\n{self.last_words()}"
             )
 
-    def await_ready(self) -> None:
+    def await_ready(self, seconds_max: float = READY_SECONDS_MAX) -> None:
         """Return when /readyz says so. Raises LocalServerError when the worker ends or is not ready in time."""
-        deadline = time.monotonic() + READY_SECONDS_MAX
+        deadline = time.monotonic() + seconds_max
         while time.monotonic() < deadline:
             self.check()
             try:
@@ -78,7 +78,7 @@ class WorkerProcess:
             except (urllib.error.URLError, TimeoutError, ConnectionError):
                 time.sleep(0.2)
         raise LocalServerError(
-            f"The worker was not ready within {READY_SECONDS_MAX:.0f} s. The end of its log:\n{self.last_words()}"
+            f"The worker was not ready within {seconds_max:.0f} s. The end of its log:\n{self.last_words()}"
         )
 
     def last_words(self) -> str:

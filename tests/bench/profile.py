@@ -13,9 +13,9 @@ digests of all outputs and of all state changes are, too: a change that is meant
 
 Each repetition plays the input twice, with clocks around the parts and without: the parts come from the one, the whole
 from the other, and what no part took is the engine's. The whole is processor time; parts are elapsed time, because the
-clock of the processor costs as much as what it would measure. Every batch is measured in each repetition and its
-fastest one counts, because other programs use the machine. Figures of two runs of this program are no ratio: the
-machine may have been busier in one of them.
+clock of the processor costs as much as what it would measure, and never count for more than the whole. Every batch is
+measured in each repetition and its fastest one counts, because other programs use the machine. Figures of two runs of
+this program are no ratio: the machine may have been busier in one of them.
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ class _Hosted:
 class Run:
     """The five services, from inputs to instructions; times in ns are by service and number of the batch."""
 
-    def __init__(self, codec: FormatCodec, reference: ReferenceData, *, is_clocked: bool) -> None:
+    def __init__(
+        self, codec: FormatCodec, reference: ReferenceData, *, is_clocked: bool, settings: Settings | None = None
+    ) -> None:
         self.whole: dict[tuple[str, int], int] = {}
         self.parts: dict[tuple[str, int], dict[str, int]] = {}
         self.digests = {"outputs": hashlib.sha256(), "state": hashlib.sha256()}
@@ -153,7 +155,7 @@ class Run:
             render = self._meter.timed("rendering", render)
         self.hosted: list[_Hosted] = []
         for definition in SERVICES:
-            stage = definition.make_stage(Settings())
+            stage = definition.make_stage(settings or Settings())
             if definition.name == "settlement":
                 stage = SettlementStage(render=render)
             if self._meter is not None:
@@ -234,20 +236,27 @@ def _rows_ns(batch: Batch) -> int:
     return time.perf_counter_ns() - began
 
 
-def _reference(codec: FormatCodec) -> ReferenceData:
-    """What `send_reference` writes, entered as the engine enters it."""
+def reference_of(codec: FormatCodec, records: Iterable[OutgoingRecord]) -> ReferenceData:
+    """The records of the topics `reference.*`, entered as the engine enters them."""
     data = ReferenceData()
+    for record in records:
+        row = codec.decode(record.topic, record.value)
+        assert isinstance(row, ReferenceRecord)
+        data.put(row)
+    return data
+
+
+def _reference(codec: FormatCodec) -> ReferenceData:
+    """What `send_reference` writes."""
+    written: list[OutgoingRecord] = []
 
     class _Sent:
         def send(self, records: Iterable[OutgoingRecord]) -> None:
-            for record in records:
-                row = codec.decode(record.topic, record.value)
-                assert isinstance(row, ReferenceRecord)
-                data.put(row)
+            written.extend(records)
 
     sent: Any = _Sent()
     orders.send_reference(sent, codec)
-    return data
+    return reference_of(codec, written)
 
 
 def _as_fix(codec: FormatCodec, record: OutgoingRecord) -> OutgoingRecord:
@@ -293,14 +302,45 @@ def play(run: Run, given: Sequence[Sequence[OutgoingRecord]]) -> None:
     assert instructed == len(given), f"{instructed} of {len(given)} orders were instructed"
 
 
+def profiled(
+    codec_of_run: Callable[[], FormatCodec],
+    reference: ReferenceData,
+    given: Sequence[Sequence[OutgoingRecord]],
+    *,
+    repetitions: int = REPETITIONS,
+    opened: Rows | None = None,
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """µs per order by service and what, and the digests of outputs and state changes.
+
+    Raises AssertionError when an order is not instructed or two repetitions differ in what they give.
+    """
+    tune_garbage_collector()
+    runs: dict[bool, list[Run]] = {True: [], False: []}
+    for _ in range(repetitions):
+        for is_clocked, alike in runs.items():
+            run = Run(codec_of_run(), reference, is_clocked=is_clocked)
+            identity.block_id.cache_clear()  # a block comes once; what stays the same all day may be remembered
+            run.start_from(opened or {})
+            play(run, given)
+            run.start_from({})  # a million rows of each repetition need not stay
+            alike.append(run)
+    digests = [{kind: digest.hexdigest() for kind, digest in run.digests.items()} for run in runs[True] + runs[False]]
+    assert all(found == digests[0] for found in digests), "two repetitions gave different outputs"
+    return figures(runs[True], runs[False], len(given)), digests[0]
+
+
 def figures(clocked: Sequence[Run], bare: Sequence[Run], order_count: int) -> dict[str, dict[str, float]]:
     """µs per order by service and what; of each batch the fastest repetition."""
     found: dict[str, dict[str, float]] = {hosted.name: dict.fromkeys(WHATS, 0.0) for hosted in bare[0].hosted}
     for place in bare[0].whole:
         parts = min((run.parts[place] for run in clocked), key=lambda parts: sum(parts.values()))
         whole_ns = min(run.whole[place] for run in bare)
-        for what, spent_ns in (parts | {"engine": max(0, whole_ns - sum(parts.values()))}).items():
-            found[place[0]][what] += spent_ns / 1000 / order_count
+        spent_ns = sum(parts.values())
+        # Parts are elapsed time: where another program ran meanwhile they shrink to the processor time of the whole.
+        share = min(1.0, whole_ns / spent_ns) if spent_ns else 1.0
+        for what, part_ns in parts.items():
+            found[place[0]][what] += part_ns * share / 1000 / order_count
+        found[place[0]]["engine"] += max(0, whole_ns - spent_ns) / 1000 / order_count
     return found
 
 
@@ -338,23 +378,11 @@ def main() -> int:
     made = make_input(codec, given.orders, is_fix=given.fix)
     reference = _reference(codec)
     opened = open_rows(codec, reference, given.open_items) if given.open_items else {}
-    tune_garbage_collector()
-    runs: dict[bool, list[Run]] = {True: [], False: []}
-    for _ in range(given.repetitions):
-        for is_clocked, alike in runs.items():
-            run = Run(codec, reference, is_clocked=is_clocked)
-            identity.block_id.cache_clear()  # a block comes once; what stays the same all day may be remembered
-            run.start_from(opened)
-            play(run, made)
-            run.start_from({})  # a million rows of each repetition need not stay
-            alike.append(run)
-    digests = [{kind: digest.hexdigest() for kind, digest in run.digests.items()} for run in runs[True] + runs[False]]
-    assert all(found == digests[0] for found in digests), "two repetitions gave different outputs"
-    found = figures(runs[True], runs[False], given.orders)
+    found, digests = profiled(lambda: codec, reference, made, repetitions=given.repetitions, opened=opened)
     show(found, Console(width=120))
     if given.functions:
         _top_functions(codec, made, given.functions)
-    print(json.dumps({"orders": given.orders, "open_items": given.open_items, "us": found, **digests[0]}))
+    print(json.dumps({"orders": given.orders, "open_items": given.open_items, "us": found, **digests}))
     return 0
 
 
