@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -34,11 +35,11 @@ def test_an_engine_that_loses_two_fifths_is_found() -> None:
 
 def test_the_loss_on_purpose_is_the_share_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A control that took less than it says would let the check look sharper than it is."""
-    clock = SimpleNamespace(now=100.0)
+    clock: Any = SimpleNamespace(now=100.0)
 
     def monotonic() -> float:
         clock.now += 0.001  # so that a loop that waits comes to its end
-        return clock.now
+        return float(clock.now)
 
     class Work(engine.PassThrough):
         def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
