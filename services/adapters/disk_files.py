@@ -25,8 +25,11 @@ class DiskFiles:
 
     def read(self, name: str) -> bytes | None:
         """The whole file, None when there is none."""
+        return self._guarded(name, lambda: self._read(self._folder / name))
+
+    def _read(self, path: Path) -> bytes | None:
         try:
-            return self._guarded(name, (self._folder / name).read_bytes)
+            return path.read_bytes()
         except FileNotFoundError:
             return None
 
@@ -79,7 +82,5 @@ class DiskFiles:
     def _guarded(self, name: str, call: Callable[[], T]) -> T:
         try:
             return call()
-        except FileNotFoundError:
-            raise
         except OSError as error:
             raise LocalFilesError(f"{self._folder / name}: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,11 @@ LOGGER = logging.getLogger("librdkafka")
 
 def to_record(message: Message[Any, Any], prefix_length: int) -> LogRecord:
     """A message that is no error has topic, partition and offset, which the client's types do not say."""
-    headers = message.headers()
+    try:
+        headers = message.headers()
+    except (SystemError, UnicodeDecodeError) as error:
+        _pass_over(error, message)
+        headers = None
     return LogRecord(
         message.topic()[prefix_length:],  # type: ignore[index]
         message.partition(),  # type: ignore[arg-type]
@@ -28,6 +33,22 @@ def to_record(message: Message[Any, Any], prefix_length: int) -> LogRecord:
         message.timestamp()[1],
         tuple(headers) if headers else (),  # type: ignore[arg-type]
     )
+
+
+def _pass_over(error: Exception, message: Message[Any, Any]) -> None:
+    """Say that headers cannot be read. Raises the error again when it is another one.
+
+    Kafka takes any bytes for the name of a header, the client only UTF-8, and gives none of them back then. No service
+    looks at the headers of its input, so the record itself goes on.
+    """
+    if not isinstance(error, UnicodeDecodeError) and not isinstance(error.__cause__, UnicodeDecodeError):
+        raise error
+    _say_passed_over(message.topic())
+
+
+@functools.cache  # once for each topic: a sender that does it once does it always
+def _say_passed_over(topic: str | None) -> None:
+    LOGGER.warning("a header in %s has a name that is not UTF-8; such records are read without their headers", topic)
 
 
 def end_of_partition(message: Message[Any, Any], prefix_length: int) -> tuple[TopicPartition, int]:

@@ -166,8 +166,7 @@ def _oldest_ms(age: str) -> int:
     found = _AGE.fullmatch(age)
     if found is None:
         raise BadRequest(f"--since was {age!r}; write a number and s, m, h or d, for example 8h")
-    moment = datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
-    return int(moment.timestamp() * 1000)
+    return time.time_ns() // 1_000_000 - timedelta(**{_UNITS[found[2]]: int(found[1])}) // timedelta(milliseconds=1)
 
 
 def _known_service(service: str | None) -> None:
@@ -200,7 +199,8 @@ def _facts(cluster: Cluster, case: Case, behind: dict[str, int]) -> Iterator[tup
         yield "repair", f"{done.at}  {done.action} {done.outcome}, by {done.by}: {done.reason}"
     for name, value in source.headers:
         yield f"header {name}", str(text_or_bytes(value))
-    yield "value", _value_text(cluster, source)
+    omitted = case.omitted
+    yield "value", _value_text(cluster, source) if omitted is None else f"too large to be here; lies at {omitted}"
 
 
 def _value_text(cluster: Cluster, source: LogRecord) -> str:
@@ -389,6 +389,11 @@ def _what_became(final: Resolution) -> str:
 
 def _repair(log: Log, case: Case, decision: Decision, value: bytes | None) -> RepairOutcome:
     source = case.source
+    if decision.action is Action.REPLAY and value is None and case.omitted is not None:
+        raise CommandFailed(
+            f"{case.id} is too large to be sent again (it lies at {case.omitted}): "
+            "give it a smaller value with --file, or discard it"
+        )
     if value is not None:
         source = msgspec.structs.replace(source, value=value)
     repair_id = str(uuid.uuid4())

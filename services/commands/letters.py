@@ -9,7 +9,7 @@ import msgspec
 
 from services.commands.scan import read_all
 from services.commands.shown import text_or_bytes
-from services.engine.dead_letters import ATTEMPT, CHANGED, QUARANTINE, TOPIC, original_headers, source_id
+from services.engine.dead_letters import ATTEMPT, CHANGED, OMITTED, QUARANTINE, TOPIC, original_headers, source_id
 from services.engine.log import Log, LogRecord
 from services.engine.repair import RESOLVED_TOPIC, RepairOutcome, Resolution
 
@@ -68,6 +68,15 @@ class Case:
         return sorted(self.letters, key=_attempt)
 
     @property
+    def omitted(self) -> str | None:
+        """Where the record lies whole, and how large it is; None when the letter holds it."""
+        first = self.attempts[0]
+        if not _has_added(first, OMITTED):
+            return None
+        place = "/".join(header(first, name) for name in ("src.topic", "src.partition", "src.offset"))
+        return f"{place}, {header(first, OMITTED)} bytes"
+
+    @property
     def source(self) -> LogRecord:
         """The record as it lay in its topic: a letter of a repair that failed may hold a changed value."""
         first = next((letter for letter in self.attempts if not _is_changed(letter)), self.letters[0])
@@ -87,9 +96,14 @@ def _attempt(letter: LogRecord) -> int:
 
 
 def _is_changed(letter: LogRecord) -> bool:
-    """Whether the value is that of a repair; the source may have had a header of that name itself."""
+    """Whether the value is that of a repair."""
+    return _has_added(letter, CHANGED)
+
+
+def _has_added(letter: LogRecord, wanted: str) -> bool:
+    """Whether the engine has added a header; the source may have had one of that name itself."""
     added = letter.headers[len(original_headers(letter.headers)) :]
-    return any(name == CHANGED for name, _ in added)
+    return any(name == wanted for name, _ in added)
 
 
 def header(record: LogRecord, name: str) -> str:
@@ -103,15 +117,21 @@ def read_cases(log: Log) -> list[Case]:
 
 
 def collect(records: Iterable[LogRecord]) -> list[Case]:
-    """The same from records of both topics, each partition in the order of its offsets."""
+    """The same from records of both topics, each partition in the order of its offsets.
+
+    Records that no service has written are passed over: one of them must not hide all others.
+    """
     cases: dict[str, Case] = {}
     resolutions: list[Resolution] = []
     for record in records:
-        if record.topic == TOPIC:
-            found = letter_id(record)
-            cases.setdefault(found, Case(found)).letters.append(record)
-        elif record.value is not None:
-            resolutions.append(_DECODER.decode(record.value))
+        try:
+            if record.topic == TOPIC:
+                found = letter_id(record)
+                cases.setdefault(found, Case(found)).letters.append(record)
+            elif record.value is not None:
+                resolutions.append(_DECODER.decode(record.value))
+        except (ValueError, msgspec.DecodeError):  # `posttrade verify` names it; nobody can decide about it
+            continue
     for resolution in resolutions:
         if resolution.of in cases:
             cases[resolution.of].resolutions.append(resolution)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -17,7 +17,8 @@ import structlog
 
 from services.engine.assignments import Assignments
 from services.engine.codec import TopicCodec
-from services.engine.commits import ABORTED, COMMITTED, IN_DOUBT, Commits
+from services.engine.commits import COMMITTED, IN_DOUBT, Commits
+from services.engine.in_flight import InFlight, release, rewind
 from services.engine.lag import LagMeter
 from services.engine.log import GroupMetadata, Log, LogRecord, TopicPartition
 from services.engine.member import HostedService, Member, Polled, Rebalance
@@ -29,10 +30,9 @@ from services.engine.pulse import Pulse
 from services.engine.recovery import Recovery, RestoreCancelled
 from services.engine.reference import ReferenceFeed
 from services.engine.restoring import Restored, Restorer
-from services.engine.rounds import Work, by_number, group_offsets
+from services.engine.rounds import Work, by_number
 from services.engine.runtime import Runtime
 from services.engine.snapshots import Part, Snapshots
-from services.engine.starting import apply_progress, progress_changes, progress_records
 from services.engine.state import Overlay
 from services.engine.work import Batch
 
@@ -42,7 +42,10 @@ log_event = structlog.get_logger("posttrade.engine")
 POLL_SECONDS = 0.25
 TICK_SECONDS = 1.0
 STOP_SECONDS_MAX = 10.0
-RETRY_SECONDS = 0.2
+WAKE_UP = None
+"""Posted when the outcome of the transaction on its way is there, and when the worker is to stop."""
+FAILING_SECONDS_MAX = 30.0
+"""For so long a service's transactions may fail, one after the other, before the worker is not ready."""
 
 
 class Agents(Protocol):
@@ -101,6 +104,10 @@ class Coordinator:
         )
         self._prover = Prover(runtime)
         self._protection = protection
+        self._in_flight = InFlight(
+            self._commits, snapshots=snapshots, prover=self._prover, protection=protection, metrics=metrics,
+            runtime=runtime, rebuild=self._rebuild,
+        )  # fmt: skip
         self._next_tick = 0.0
         self.turned_at = runtime.monotonic()
         """When the loop last turned; the liveness probe looks at it."""
@@ -123,6 +130,7 @@ class Coordinator:
             self._tasks |= {asyncio.create_task(self._watch(m.poll_forever(POLL_SECONDS))) for m in self._members}
             while not self._stopping:
                 await self._turn()
+            await self._in_flight.land()
             await self._snapshots.finish(self._members, self._prove)
         except NotAwaited:
             log_event.info("stopped while the log was away; what it did not answer is asked at the next start")
@@ -143,7 +151,7 @@ class Coordinator:
     async def stop(self) -> None:
         """Finish the round, leave the groups, release everything; returns when done."""
         self._stopping = True
-        self._inbox.put_nowait(None)
+        self._inbox.put_nowait(WAKE_UP)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._finished.wait(), STOP_SECONDS_MAX)
 
@@ -161,6 +169,7 @@ class Coordinator:
         for member in self._members:
             member.stopping = True
         self._reference.stop()
+        await self._in_flight.abandon(STOP_SECONDS_MAX)
         leaving = {asyncio.create_task(member.leave()) for member in self._members}
         deadline = self._runtime.monotonic() + STOP_SECONDS_MAX
         while leaving and self._runtime.monotonic() < deadline:
@@ -178,7 +187,7 @@ class Coordinator:
         while not self._inbox.empty():
             item = self._inbox.get_nowait()
             if isinstance(item, Polled):
-                item.done.set()
+                release([item])
             elif isinstance(item, Rebalance) and not item.done.done():
                 item.done.set_result(None)
 
@@ -205,7 +214,8 @@ class Coordinator:
     async def _turn(self) -> None:
         items = await self._gather()
         self.turned_at = self._runtime.monotonic()
-        self._pulse.turn()
+        if not self._in_flight:
+            self._pulse.turn()
         try:
             await self._handle(items)
         except BaseException:
@@ -214,25 +224,35 @@ class Coordinator:
             raise
 
     async def _handle(self, items: Sequence[Any]) -> None:
-        polled: list[Polled] = []
-        for item in items:
+        """While a transaction is on its way only records are taken up; all else first waits for its outcome."""
+        due = self._runtime.monotonic() >= self._next_tick or self._reference.take_changed()
+        polled: list[Polled] = [item for item in items if isinstance(item, Polled)]
+        others = [item for item in items if item is not WAKE_UP and not isinstance(item, Polled)]
+        if due or others or self._in_flight.is_over or self._stopping:
+            await self._land()
+        for item in others:
             if isinstance(item, Exception):
                 raise item
             if isinstance(item, Rebalance):
                 await self._rebalance(item)
             elif isinstance(item, Restored):
                 self._prover.add(item)
-            elif isinstance(item, Polled):
-                polled.append(item)
         if self._stopping:
-            for item in polled:
-                item.done.set()
+            release(polled)
             return
-        for claim in self._prover.claims(self._members):
-            await self._prove_ownership(claim)
-        await self._round([item for item in polled if item.is_current])
-        for item in polled:
-            item.done.set()
+        if not self._in_flight:
+            for claim in self._prover.claims(self._members):
+                await self._prove_ownership(claim)
+        await self._round([item for item in polled if item.is_current], due=due)
+        release(item for item in polled if not self._in_flight.holds(item))
+
+    async def _land(self) -> bool:
+        """Enter the outcome of the transaction on its way; whether what was decided since can stand."""
+        was_on_its_way = bool(self._in_flight)
+        is_true = await self._in_flight.land()
+        if was_on_its_way:
+            self._pulse.turn()
+        return is_true
 
     async def _gather(self) -> list[Any]:
         """Everything that is waiting; when nothing is, wait for the first item or the next tick."""
@@ -306,7 +326,8 @@ class Coordinator:
     def ready(self) -> bool:
         """Whether the log answers, rounds take no longer than they may, and every service has an assignment.
 
-        And has restored and proved what is assigned to it, and is not halted.
+        And has restored and proved what is assigned to it, is not halted, and its transactions do not fail all the
+        time.
         """
         if len(self._members) < len(self._services) or self._prover.is_failing or self._patience.waits_for:
             return False
@@ -314,8 +335,13 @@ class Coordinator:
             not self._assignments.lacks(member.stage.name)
             and member.owned == member.tables.keys()
             and not member.halted
+            and not self._is_failing(member)
             for member in self._members
         )
+
+    def _is_failing(self, member: Member) -> bool:
+        since = member.failing_since
+        return since is not None and self._runtime.monotonic() - since > FAILING_SECONDS_MAX
 
     @property
     def is_stuck(self) -> bool:
@@ -329,8 +355,7 @@ class Coordinator:
 
     # --- the round
 
-    async def _round(self, polled: Sequence[Polled]) -> None:
-        due = self._runtime.monotonic() >= self._next_tick or self._reference.take_changed()
+    async def _round(self, polled: Sequence[Polled], *, due: bool) -> None:
         if due:
             self._next_tick = self._runtime.monotonic() + TICK_SECONDS
             self._metrics.reference_records.set(self._reference.count)
@@ -344,11 +369,20 @@ class Coordinator:
         for work in works:
             if work.batch.failure is not None:
                 raise work.batch.failure
-        works = self._admitted(works)
+        if not await self._land():  # what these were decided on is not true
+            rewind(works)
+            return
+        await self._depart(works, polled)
+
+    async def _depart(self, works: Sequence[Work], polled: Sequence[Polled] = ()) -> None:
+        """Send what was decided on its way, as far as there is anything to write."""
+        for work in works:
+            work.batch.overlay.settle()
+        admitted = self._admitted(works)
         awaited = self._snapshots.is_waited_for  # its proof may have nothing to write
-        lasting = [w for w in works if w.batch.records or w.batch.result or awaited(w.member, w.batch.partition)]
+        lasting = [w for w in admitted if w.batch.records or w.batch.result or awaited(w.member, w.batch.partition)]
         if lasting:
-            await self._make_durable(lasting)
+            self._in_flight.start(lasting, polled, lambda: self._inbox.put_nowait(WAKE_UP))
 
     def _admitted(self, works: Sequence[Work]) -> list[Work]:
         """What may be made durable; a service of which too many records failed stops where it is."""
@@ -391,7 +425,7 @@ class Coordinator:
             stage=member.stage,
             partition=number,
             records=records,
-            overlay=Overlay(member.tables[number], self._reference.data),
+            overlay=Overlay(member.tables[number], self._reference.data, self._in_flight.overlay_of(member, number)),
             codec=self._codec,
             now_us=now_us,
             due=due,
@@ -399,11 +433,11 @@ class Coordinator:
         )
         # Work that is due without new records still carries offsets: they are what the group's generation is checked
         # by.
-        offsets = member.offsets_of(number)
+        offsets = self._in_flight.offsets_of(member, number)
         ends = {record.topic: record.offset + 1 for record in records}
         self._protection.watch(member.stage.name, batch, offsets, ends)
         offsets.update({TopicPartition(topic, number): end for topic, end in ends.items()})
-        return Work(member, batch, offsets, metadata, progress_changes({number: member.tables[number]}, offsets))
+        return Work(member, batch, offsets, metadata)
 
     async def _process(self, work: Work) -> None:
         await self._agents.deliver(work.member.stage.name, work.batch.partition, work.batch)
@@ -411,23 +445,6 @@ class Coordinator:
         if work.batch.records:
             work.member.adapt(len(work.batch.records), work.batch.seconds)
             self._metrics.batch_seconds.labels(work.member.stage.name).observe(work.batch.seconds)
-
-    async def _make_durable(self, works: Sequence[Work]) -> None:
-        records = [record for work in works if work.batch.result for record in work.batch.result.records]
-        records += [record for work in works for record in progress_records(work.member.stage.name, work.progress)]
-        proved = self._snapshots.begin([(work.member, work.batch.partition) for work in works])
-        outcome = await self._commits.commit(records, group_offsets(works))
-        if outcome == ABORTED:
-            self._snapshots.had_no_effect()
-            self._rewind({work.member for work in works if work.batch.records})
-            await asyncio.sleep(RETRY_SECONDS)
-        elif outcome == IN_DOUBT:
-            await self._rebuild([(work.member, work.batch.partition) for work in works])
-        else:
-            self._apply(works)
-            self._snapshots.applied(proved)
-        for member in {work.member for work in works if work.batch.records}:
-            member.note_transaction(committed=outcome == COMMITTED)
 
     async def _prove(self, parts: Sequence[Part]) -> None:
         """Commit an empty transaction: it shows that these partitions are still ours (`services.engine.snapshots`)."""
@@ -437,32 +454,14 @@ class Coordinator:
             if membership is not None:
                 works.append(self._work(member, number, [], membership, self._runtime.now_us(), due=False))
                 works[-1].batch.process()
-        if works:
-            await self._make_durable(works)
-
-    def _apply(self, works: Sequence[Work]) -> None:
-        """The commit has returned: what was decided is now true."""
-        now_us = self._runtime.now_us()
-        for work in works:
-            member, batch = work.member, work.batch
-            assert batch.result is not None
-            if member.holds(batch.partition):  # else it is the new owner's to know
-                member.tables[batch.partition].apply(batch.overlay.changes())
-                apply_progress(member.tables, work.progress)
-                self._prover.note(member, [batch.partition])
-                self._protection.committed(member, batch)
-                member.next_offsets.update(work.offsets)
-            self._metrics.count(member.stage.name, batch.result.tally, now_us=now_us)
-
-    def _rewind(self, members: Iterable[Member]) -> None:
-        """Nothing was committed: the members read the same records again."""
-        for member in members:
-            member.rewind_due = True
+        await self._depart(works)
+        await self._in_flight.land()
 
     async def _rebuild(self, parts: Sequence[Part]) -> None:
         """Only the log knows: rebuild the state of everything that took part, and read on from what is committed."""
         await asyncio.gather(*(self._rebuild_one(member, number) for member, number in parts if member.holds(number)))
-        self._rewind({member for member, _ in parts})
+        for member, _ in parts:
+            member.rewind_due = True
 
     async def _rebuild_one(self, member: Member, number: int) -> None:
         with contextlib.suppress(RestoreCancelled):  # taken from us, or all stops

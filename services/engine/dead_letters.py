@@ -2,17 +2,24 @@
 
 Headers added, after the original ones and beginning with `err.class`: `err.class` (see `ERROR_CLASSES`), `err.stage`,
 `err.message` (one sentence, no payload), `err.fingerprint` (same trouble, same fingerprint), `src.topic`,
-`src.partition`, `src.offset`, `src.timestamp`, `attempt` (how often it was processed), `quarantine` (the name under
-which it waits, see `services.engine.quarantine`), and `repair.changed` where the value is not the original one but that
-of a repair which failed.
+`src.partition`, `src.offset`, `src.timestamp` (when it was first seen), `src.schema` (fingerprint of the writer's Avro
+schema, only where the value names one), `app.version`, `attempt` (how often it was processed), `quarantine` (the name
+under which it waits, see `services.engine.quarantine`), and `repair.changed` where the value is not the original one
+but that of a repair which failed.
+
+Kafka's limits are of what is sent, compressed: a record of any size comes in if its sender compresses well. One that is
+too large to be written once more is named and not repeated: neither value nor headers, no key above
+`quarantine.KEY_BYTES_MAX`, and `err.omitted` says how large it was. It lies whole in its own topic.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from importlib.metadata import version
 
 from services.engine.log import Headers, LogRecord, OutgoingRecord
+from services.engine.quarantine import KEY_BYTES_MAX
 
 TOPIC = "dead-letters"
 DECODE = "DECODE"
@@ -28,7 +35,13 @@ MESSAGE_CHARACTERS_MAX = 500
 ATTEMPT = "attempt"
 QUARANTINE = "quarantine"
 CHANGED = "repair.changed"
+OMITTED = "err.omitted"
+LETTER_BYTES_MAX = 3_000_000
+"""Of key, value and headers: below `max.message.bytes` of `dead-letters` however badly they compress."""
 _FIRST_ADDED = "err.class"
+_VERSION = version("posttrade")
+_AVRO_MARKER, _AVRO_HEADER_BYTES = b"\xc3\x01", 10
+"""Single-object encoding of the Avro specification: marker, then the fingerprint, 8 bytes."""
 
 
 def source_id(service: str, topic: str, partition: int, offset: int) -> str:
@@ -57,13 +70,32 @@ def dead_letter(
         "src.partition": str(record.partition),
         "src.offset": str(record.offset),
         "src.timestamp": str(record.timestamp_ms),
+        "app.version": _VERSION,
         ATTEMPT: str(attempt),
         QUARANTINE: quarantine,
     }
+    schema = _schema(record.value or b"")
+    if schema is not None:
+        added["src.schema"] = schema
     if changed is not None:
         added[CHANGED] = changed
-    headers = (*record.headers, *((name, text.encode()) for name, text in added.items()))
-    return OutgoingRecord(TOPIC, record.key, record.value, headers)
+    ours = tuple((name, text.encode()) for name, text in added.items())
+    size = size_bytes(record.key, record.value, record.headers)
+    if size + size_bytes(None, None, ours) > LETTER_BYTES_MAX:
+        key = None if len(record.key or b"") > KEY_BYTES_MAX else record.key
+        return OutgoingRecord(TOPIC, key, None, (*ours, (OMITTED, str(size).encode())))
+    return OutgoingRecord(TOPIC, record.key, record.value, (*record.headers, *ours))
+
+
+def _schema(value: bytes) -> str | None:
+    if not value.startswith(_AVRO_MARKER) or len(value) < _AVRO_HEADER_BYTES:
+        return None
+    return value[len(_AVRO_MARKER) : _AVRO_HEADER_BYTES].hex()
+
+
+def size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """Bytes of a record as it is counted here: what it says, without Kafka's own few."""
+    return len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(text or b"") for name, text in headers)
 
 
 def commonest(letters: Iterable[OutgoingRecord]) -> str | None:

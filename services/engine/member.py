@@ -121,6 +121,8 @@ class Member:
         self.records_max = 200
         self._records_cap = float(BATCH_RECORDS_MAX)
         """What a transaction could carry lately: halved by each that failed, raised a little by each that did not."""
+        self.failing_since: float | None = None
+        """When the first of the transactions with records failed that have failed since the last one was committed."""
         self.stopping = False
         self._called_at: float | None = None
         """When the call under way on the polling thread began, or the coordinator last took a rebalance out of it."""
@@ -271,6 +273,7 @@ class Member:
             self._called_at = self._runtime.monotonic()
         numbers = self._numbers(rebalance.partitions)
         if not rebalance.assigned:
+            self.failing_since = None
             self._forget(numbers)
             return []
         self.owned |= numbers
@@ -340,8 +343,10 @@ class Member:
     def note_transaction(self, *, committed: bool) -> None:
         """Poll less after a transaction that failed: one that is too large for a slow cluster would fail for ever."""
         if committed:
+            self.failing_since = None
             self._records_cap = min(BATCH_RECORDS_MAX, self._records_cap * CAP_GROWTH)
         else:
+            self.failing_since = self._runtime.monotonic() if self.failing_since is None else self.failing_since
             self._records_cap = max(BATCH_RECORDS_MIN, self.records_max / 2)
             self.records_max = int(self._records_cap)
 

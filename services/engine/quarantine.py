@@ -2,8 +2,9 @@
 
 One quarantine belongs to one service, one partition number and one name. The name is `key/<key>` for a record with a
 key, whichever input it came on, for a key means the same on all of them. It is `record/<topic>/<offset>`, so that
-nobody waits behind it, for a record without a key (none, empty, or no UTF-8) and for a value that is no message of its
-topic (`services.domain.errors.NotAMessageError`: nothing will ever be read from it, and its sender repeats it).
+nobody waits behind it, for a record without a key (none, empty, no UTF-8, or too long) and for a value that is no
+message of its topic (`services.domain.errors.NotAMessageError`: nothing will ever be read from it, and its sender
+repeats it).
 
 What is written, always in the transaction of the offset of the record it is about:
 
@@ -39,6 +40,9 @@ from services.domain.record import Record
 from services.engine.log import LogRecord
 from services.stage import State
 
+KEY_BYTES_MAX = 100_000
+"""A longer key names no order: it is written nowhere but on the record itself, for it may not fit anywhere else."""
+
 
 class Quarantine(Record, kw_only=True):
     """The records of one name that wait are numbered `head` to `tail` - 1; there is at least one."""
@@ -71,9 +75,11 @@ class Place(StrEnum):
 
 
 def key_of(record: LogRecord) -> str | None:
-    """The key as text; None for one that nothing can be joined by: none, empty, or no UTF-8."""
+    """The key as text; None for one that nothing can be joined by: none, empty, no UTF-8, or above KEY_BYTES_MAX."""
+    if record.key is None or len(record.key) > KEY_BYTES_MAX:
+        return None
     try:
-        return (record.key or b"").decode() or None
+        return record.key.decode() or None
     except UnicodeDecodeError:
         return None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from services.engine.log import GroupMetadata, LogRecord, TopicPartition
 from services.engine.member import Member
+from services.engine.starting import progress_changes
 from services.engine.state import Progress
 from services.engine.transaction import GroupOffsets
 from services.engine.work import Batch
@@ -20,8 +21,15 @@ class Work:
     batch: Batch
     offsets: dict[TopicPartition, int]
     metadata: GroupMetadata
-    progress: Mapping[int, Progress]
-    """How far the partition will be done, for its changelog; empty when nothing moves."""
+
+    @property
+    def progress(self) -> Mapping[int, Progress]:
+        """How far the partition will be done, for its changelog; empty when nothing moves.
+
+        To be asked between two transactions: it is what differs from the tables.
+        """
+        number = self.batch.partition
+        return progress_changes({number: self.member.tables[number]}, self.offsets)
 
 
 def by_number(records: Sequence[LogRecord]) -> dict[int, list[LogRecord]]:

@@ -8,6 +8,7 @@ tables of its stage every partition has those of the engine, which no stage read
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 import msgspec
@@ -97,13 +98,18 @@ class Tables:
 
 
 class Overlay:
-    """The `services.stage.State` of one call: reads through to the committed tables, keeps writes to itself."""
+    """The `services.stage.State` of one call: reads through to the committed tables, keeps writes to itself.
 
-    def __init__(self, tables: Tables, reference: ReferenceData) -> None:
-        """Start without changes."""
+    Between the two may lie `below`: the overlay of the transaction that is being committed.
+    """
+
+    def __init__(self, tables: Tables, reference: ReferenceData, below: Overlay | None = None) -> None:
+        """Start without changes. `below` must have nothing below itself."""
+        assert below is None or below.is_settled, "only one transaction is on its way at a time"
         self._tables = tables
         self._rows = tables.rows
         self._reference = reference
+        self._below: Overlay | None = below
         self._changes: dict[type[Record], dict[str, Record | object]] = {}
         self.revision = 0
         """Moves with every change of what `changes` gives."""
@@ -120,7 +126,22 @@ class Overlay:
             value = changed.get(key)
             if value is not None:
                 return None if value is _DELETED else value  # type: ignore[return-value]  # tables hold their own kind
+        if self._below is not None:
+            return self._below.get(kind, key)
         return self._rows[kind].get(key)  # type: ignore[return-value]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing but committed tables below."""
+        return self._below is None
+
+    def settle(self) -> None:
+        """What was below is committed and in the tables: read it there."""
+        self._below = None
+
+    def changed_keys(self, kind: type[Record]) -> AbstractSet[str]:
+        """Under which keys of a table there are changes of this call."""
+        return self._changes.get(kind, {}).keys()
 
     def put(self, key: str, value: Record) -> None:
         """Write one row; its type must be one the stage declares."""
@@ -141,15 +162,17 @@ class Overlay:
 
     def scan(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         """All rows of a table, by key."""
-        changed = self._changes.get(kind, {})
-        for key in sorted(self._rows[kind].keys() | changed.keys()):
+        keys = self._rows[kind].keys() | self.changed_keys(kind)
+        if self._below is not None:
+            keys |= self._below.changed_keys(kind)
+        for key in sorted(keys):
             value = self.get(kind, key)
             if value is not None:
                 yield key, value
 
     def due(self, kind: type[T], due_at: DueAt[T], until: int) -> tuple[list[tuple[str, T]], int | None]:
         """Rows that are due by then, by key, and when the first of the others is."""
-        if any(self._changes.values()):  # the agenda knows what is committed, and no more
+        if self._below is not None or any(self._changes.values()):  # the agenda knows what is committed, and no more
             return due_by_scan(self, kind, due_at, until)
         rows: dict[str, T] = self._rows[kind]  # type: ignore[assignment]  # tables hold their own kind
 
@@ -162,12 +185,12 @@ class Overlay:
 
     def is_held(self, key: str) -> bool:
         """Whether records with this key wait for a repair, changes of this call included."""
-        anything_waits = self._rows[Quarantine] or self._changes.get(Quarantine)
+        anything_waits = self.has_rows(Quarantine) or self._changes.get(Quarantine)
         return bool(anything_waits) and holds(self, key)
 
     def has_rows(self, kind: type[Record]) -> bool:
-        """Whether the committed table has any row; says nothing about the changes of this call."""
-        return bool(self._rows[kind])
+        """Whether there may be any row before the changes of this call, of which it says nothing."""
+        return bool(self._rows[kind]) or (self._below is not None and self._below.has_changed(kind))
 
     def has_changed(self, kind: type[Record]) -> bool:
         """Whether a table has changes of this call."""

@@ -270,8 +270,8 @@ class Batch:
             if row is not None and row[0] is value:
                 continue
             key_bytes, value_bytes = changelog_row(kind, key, value)
-            if value_bytes is not None and len(value_bytes) > RECORD_BYTES_MAX:
-                size = len(value_bytes)
+            size = len(key_bytes) + len(value_bytes or b"")
+            if size > RECORD_BYTES_MAX:
                 raise EncodeError(f"a row of {kind.__name__} was {size} bytes, more than {RECORD_BYTES_MAX}")
             self._rows[kind, key] = value, OutgoingRecord(topic, key_bytes, value_bytes, (), self.partition)
         self._revision = revision
@@ -284,10 +284,11 @@ class Batch:
                 assert type(outcome) is Suppress
                 tally.suppressed[outcome.cause] += 1
                 continue
-            value = encode(outcome.topic, outcome.event)
-            if len(value) > RECORD_BYTES_MAX:
-                raise EncodeError(f"a record for {outcome.topic} was {len(value)} bytes, more than {RECORD_BYTES_MAX}")
-            result.records.append(OutgoingRecord(outcome.topic, outcome.key.encode(), value))
+            key, value = outcome.key.encode(), encode(outcome.topic, outcome.event)
+            size = len(key) + len(value)
+            if size > RECORD_BYTES_MAX:
+                raise EncodeError(f"a record for {outcome.topic} was {size} bytes, more than {RECORD_BYTES_MAX}")
+            result.records.append(OutgoingRecord(outcome.topic, key, value))
             tally.produced[outcome.topic] += 1
             _note(tally, outcome.event)
 

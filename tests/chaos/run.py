@@ -41,6 +41,8 @@ from tests.chaos.plan import Fault
 DRAIN_SECONDS_MAX = 180.0
 """After the last fault everything must be through within this time; the driver's own end included."""
 START_SECONDS_MAX = 90.0
+BROKER_START_SECONDS_MAX = 240.0
+"""After a kill it reads an hour of records back, on a machine that may be busy. Nobody is judged by this time."""
 OVERTIME = 2.0
 """How much longer than asked for a run may take to do all its faults."""
 _VERIFY_SECONDS_MAX = 1_800.0
@@ -123,7 +125,9 @@ class _Run:
         places.make(self._events.address)
         self._progress = report.Progress(places.faults_log)
         stack.callback(self._progress.close)
-        self._broker = stack.enter_context(LocalKafka(places.kafka, quick=options.minutes < 10))
+        self._broker = stack.enter_context(
+            LocalKafka(places.kafka, quick=options.minutes < 10, start_seconds_max=BROKER_START_SECONDS_MAX)
+        )
         self._environment = worker_environment(self._broker.bootstrap_servers, places.data)
         self._log = KafkaLog(self._broker.bootstrap_servers, client_settings=_QUIET)
         stack.callback(self._log.close)

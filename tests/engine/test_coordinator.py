@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from services.adapters.memory_log import MemoryLog
-from services.engine.log import Fenced, LogError, OutgoingRecord, TopicPartition
+from services.engine import coordinator
+from services.engine.log import AbortRequired, Fenced, LogError, OutgoingRecord, TopicPartition
 from services.engine.member import BATCH_RECORDS_MAX, CoPartitioningBroken, HostedService
 from services.engine.state import StateError
 from services.engine.work import Batch
@@ -314,6 +315,26 @@ async def test_dead_letters_are_committed_with_their_neighbours() -> None:
         await until(log, lambda: count(log, "counted") >= 12 and count(log, "dead-letters") >= 1, worker)
     (letter,) = committed(log, "dead-letters")
     assert (letter.key, letter.value, letter.headers[0]) == (b"broken", b"not json", ("h", b"1"))
+
+
+async def test_a_worker_whose_transactions_fail_all_the_time_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It turns, it answers, it owns its partitions, and nothing goes out: whoever watches readiness must see that."""
+    monkeypatch.setattr(coordinator, "FAILING_SECONDS_MAX", 0.5)
+    log, refusing = FaultyLog(), threading.Event()
+
+    def hook(step: str, _number: int) -> None:
+        if step == "commit" and refusing.is_set():
+            raise AbortRequired("a record was refused")
+
+    log.hook = hook
+    async with running(log, counting()) as worker:
+        await until(log, lambda: worker.coordinator.ready, worker)
+        refusing.set()
+        say(log, 0, 10)
+        await until(log, lambda: not worker.coordinator.ready, worker)
+        refusing.clear()
+        await until(log, lambda: worker.coordinator.ready, worker)
+    check_counting(log)
 
 
 async def test_each_assignment_is_announced_once_its_state_is_there() -> None:

@@ -38,6 +38,7 @@ _STEPS = st.lists(
         st.tuples(st.just("put"), st.sampled_from(KEYS), _VALUES),
         st.tuples(st.just("delete"), st.sampled_from(KEYS), st.sampled_from(KINDS)),
         st.tuples(st.just("commit"), st.just(""), st.none()),
+        st.tuples(st.just("depart"), st.just(""), st.none()),
         st.tuples(st.just("abort"), st.just(""), st.none()),
     ),
     max_size=40,
@@ -51,11 +52,24 @@ def _rows(state: Overlay | MemoryState) -> dict[str, list[tuple[str, Record]]]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_STEPS)
 def test_overlay_tables_and_changelog_agree_with_plain_dictionaries(steps: list[tuple[str, str, object]]) -> None:
-    """Whatever is put, deleted, committed and aborted: reads are right at once, and a restore comes to the same."""
+    """Whatever is put, deleted, committed and aborted: reads are right at once, and a restore comes to the same.
+
+    "depart": what was changed so far is on its way to being committed, and changes go on above it.
+    """
     tables, restored = Tables(KINDS), Tables(KINDS)
     committed: dict[type[Record], dict[str, Record]] = {}
     overlay, model = Overlay(tables, ReferenceData()), MemoryState()
-    for step, key, value in [*steps, ("commit", "", None)]:
+    leaving: Overlay | None = None
+    departed = committed
+
+    def land() -> None:
+        if leaving is not None:
+            for kind, row_key, row in leaving.changes():
+                restored.restore(*changelog_row(kind, row_key, row))
+            tables.apply(leaving.changes())
+            overlay.settle()
+
+    for step, key, value in [*steps, ("depart", "", None), ("commit", "", None)]:
         if step == "put":
             assert isinstance(value, Record)
             overlay.put(key, value)
@@ -64,16 +78,24 @@ def test_overlay_tables_and_changelog_agree_with_plain_dictionaries(steps: list[
             assert isinstance(value, type)
             overlay.delete(value, key)
             model.delete(value, key)
-        elif step == "commit":
-            for kind, row_key, row in overlay.changes():
-                restored.restore(*changelog_row(kind, row_key, row))
-            tables.apply(overlay.changes())
+        elif step == "commit":  # the one on its way, and then what was changed above it
+            land()
+            leaving = overlay
+            land()
             committed = {kind: dict(rows) for kind, rows in model.tables.items()}
-            overlay = Overlay(tables, ReferenceData())
-        else:
-            overlay = Overlay(tables, ReferenceData())
+            leaving, overlay = None, Overlay(tables, ReferenceData())
+        elif step == "depart":
+            land()
+            if leaving is not None:
+                committed = departed
+            departed = {kind: dict(rows) for kind, rows in model.tables.items()}
+            leaving, overlay = overlay, Overlay(tables, ReferenceData(), overlay)
+        else:  # the one on its way as well, if there is one
+            leaving, overlay = None, Overlay(tables, ReferenceData())
             model.tables = {kind: dict(rows) for kind, rows in committed.items()}
         assert _rows(overlay) == _rows(model)
+        for kind in KINDS:
+            assert overlay.has_rows(kind) >= bool(committed.get(kind))
         for kind in KINDS:
             assert [overlay.get(kind, name) for name in KEYS] == [model.get(kind, name) for name in KEYS]
     assert restored.rows == tables.rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -16,8 +17,9 @@ from services.domain.errors import DecodeError, EncodeError
 from services.domain.event import ExceptionEvent
 from services.domain.record import Record
 from services.domain.reference import ReferenceData
-from services.engine.dead_letters import BUG, DECODE
-from services.engine.log import LogRecord, OutgoingRecord
+from services.engine import quarantine
+from services.engine.dead_letters import BUG, DECODE, LETTER_BYTES_MAX, OMITTED, dead_letter, size_bytes
+from services.engine.log import Headers, LogRecord, OutgoingRecord
 from services.engine.state import Overlay, Tables
 from services.engine.work import RECORD_BYTES_MAX, Batch, Result
 from services.stage import Outcome, Publish, Received, State, Suppress
@@ -84,7 +86,7 @@ class Recorder:
         state.put(f"{key} last", Seen(texts=(event.text,)))
         if event.text == "heavy row":
             state.put("heavy", Seen(texts=("x" * RECORD_BYTES_MAX,)))
-        if event.text == "bug":
+        if event.text.startswith("bug"):
             raise ValueError("secret payload: " + event.text)
         if event.text == "forget":
             state.delete(Seen, key)
@@ -234,6 +236,7 @@ def test_a_dead_letter_keeps_the_record_byte_for_byte() -> None:
         "src.partition": b"2",
         "src.offset": b"41",
         "src.timestamp": b"1700000000123",
+        "app.version": version("posttrade").encode(),
         "attempt": b"1",
         "quarantine": b"record/in/41",
     }
@@ -381,3 +384,50 @@ def test_only_opened_exceptions_are_counted_and_never_timed() -> None:
     assert result.tally.exceptions == {"ACCOUNT_UNKNOWN": 1}
     assert result.tally.produced == {"exceptions": 2}
     assert result.tally.received_at_us == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (b"k", b"undecodable" + b"x" * 8_000_000, ()),
+        (b"k", b"undecodable", (("h", b"x" * 3_000_000),)),
+        (b"k" * 8_000_000, b"undecodable", ()),
+        (b"k" * 1_800_000, b"undecodable", ()),
+        (b"k", b"bug" + b"x" * 8_000_000, ()),
+        (b"k" * 1_800_000, b"good", ()),
+    ],
+    ids=["value", "headers", "key", "key twice", "of a rule", "key of a good one"],
+)
+def test_a_record_of_any_size_ends_as_records_that_a_broker_takes(key: bytes, value: bytes, headers: Headers) -> None:
+    """Brokers limit what was compressed. What nobody can write on would be read, refused and read again for ever."""
+    record = LogRecord("in", 3, 100, key, value, 1_700_000_000_000, headers)
+    result, overlay, _ = _run([record])
+
+    (letter,) = _on(result, "dead-letters")
+    for written in result.records:
+        assert size_bytes(written.key, written.value, written.headers) <= LETTER_BYTES_MAX
+    said = dict(letter.headers)
+    assert (said["src.topic"], said["src.partition"], said["src.offset"]) == (b"in", b"3", b"100")
+    size = size_bytes(key, value, headers)
+    if size > LETTER_BYTES_MAX - 1_000:
+        assert (letter.value, said[OMITTED]) == (None, str(size).encode())
+    else:
+        assert (letter.key, letter.value, letter.headers[: len(headers)]) == (key, value, headers)
+    assert quarantine.head(overlay, (said["quarantine"] or b"").decode()) is not None, "it can be found by a repair"
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        (b"\xc3\x01\x01\x02\x03\x04\x05\x06\x07\x08body", b"0102030405060708"),
+        (b"\xc3\x01\x01\x02\x03\x04\x05\x06\x07", None),
+        (b"8=FIX.4.4", None),
+        (None, None),
+    ],
+    ids=["Avro", "torn Avro", "FIX", "nothing"],
+)
+def test_a_dead_letter_names_the_schema_its_sender_wrote_with(value: bytes | None, schema: bytes | None) -> None:
+    """Whoever looks for the release that cannot read it needs both: what it was written with, and by what not read."""
+    record = LogRecord("in", 3, 100, b"k", value, 1_000)
+    letter = dead_letter(record, error_class=DECODE, stage="recorder", message="m", quarantine="q")
+    assert dict(letter.headers).get("src.schema") == schema

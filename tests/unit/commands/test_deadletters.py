@@ -273,6 +273,32 @@ def test_what_came_in_is_never_mistaken_for_what_a_clerk_wrote(headers: Headers)
         assert [letter.value for letter in case.attempts] == [b"as it came", b"repaired"]
 
 
+def test_what_somebody_else_wrote_does_not_hide_what_waits() -> None:
+    """A record written by hand must not leave the desk without its list."""
+    log = MemoryLog(topic_counts())
+    source = LogRecord(EXECUTIONS, 2, 5, b"O1", b"x", 1)
+    foreign = [OutgoingRecord(topic, b"k", b"garbage") for topic in ("dead-letters", "dead-letters.resolved")]
+    letter = dead_letter(source, error_class="DECODE", stage="capture", message="m", quarantine="key/O1")
+    log.send([foreign[0], letter, *foreign])
+    listed = run(["deadletters", "list", "--json"], MemoryCluster(log))
+    assert [json.loads(line)["id"] for line in listed.stdout.splitlines()] == [f"capture/{EXECUTIONS}/2/5"]
+
+
+def test_a_record_too_large_for_a_letter_says_where_it_lies_and_is_not_replayed_as_nothing() -> None:
+    """Its letter has no value: sent as a repair that would be refused for a reason nobody understands."""
+    log = MemoryLog(topic_counts())
+    source = LogRecord(EXECUTIONS, 2, 5, b"O1", b"x" * 4_000_000, 1, (("err.omitted", b"of its sender"),))
+    letter = dead_letter(source, error_class="DECODE", stage="capture", message="m", quarantine="key/O1")
+    log.send([letter])
+    cluster, identifier = MemoryCluster(log), f"capture/{EXECUTIONS}/2/5"
+
+    place = f"lies at {EXECUTIONS}/2/5, {4_000_002 + len('err.omitted') + len('of its sender')} bytes"
+    assert place in run(["deadletters", "show", identifier], cluster).stdout
+    ended = run(["deadletters", "replay", identifier, *WHO], cluster)
+    assert (ended.exit_code, place in ended.stderr, "--file" in ended.stderr) == (1, True, True), ended.stderr
+    assert read_topic(log, "repairs.capture") == []
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -303,6 +329,12 @@ def test_what_is_not_there_is_said_to_be_missing(words: list[str]) -> None:
     """Exit code 1: the question was right, the world said no."""
     ended = run(["deadletters", *words])
     assert (ended.exit_code, len(ended.stderr.splitlines())) == (1, 1)
+
+
+def test_an_age_may_be_longer_than_the_calendar() -> None:
+    """Whoever wants to see everything writes a large number."""
+    ended = run(["deadletters", "list", "--since", "999999d"])
+    assert (ended.exit_code, ended.stdout) == (0, "nothing waits\n")
 
 
 def test_an_age_is_told_in_its_two_largest_units() -> None:

@@ -65,6 +65,17 @@ def test_a_worker_that_is_asked_to_stop_ends_with_0(
     assert run_worker(app, limit) == 0
 
 
+@pytest.mark.parametrize("folder", ["not/yet/there", "refused/worker"])
+def test_a_worker_starts_wherever_its_folder_is_to_be(
+    log: MemoryLog, tmp_path: Path, limit: EndLimit, folder: str
+) -> None:
+    """The folder of a first start has no parents yet; and a disk that refuses costs protection, never the start."""
+    (tmp_path / "refused").touch()
+    app = _worker(log, tmp_path / folder)
+    _once_ready(app, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert run_worker(app, limit) == 0
+
+
 def test_a_worker_whose_slot_is_taken_over_ends_with_3(log: MemoryLog, tmp_path: Path, limit: EndLimit) -> None:
     """The supervisor must not start it again against its successor."""
     app = _worker(log, tmp_path)

@@ -85,3 +85,10 @@ def test_a_file_beyond_the_limit_is_an_error_and_not_a_signal(tmp_path: Path) ->
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert DiskFiles(tmp_path).read("a") is None
+
+
+def test_a_folder_that_vanishes_is_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker lives without its folder; an error that nobody expects would end it."""
+    monkeypatch.setattr(Path, "mkdir", lambda *_arguments, **_options: None)
+    with pytest.raises(LocalFilesError, match="No such file"):
+        DiskFiles(tmp_path / "gone").note("a", b"1")
