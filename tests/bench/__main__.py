@@ -38,6 +38,9 @@ MODULES = {
 LETTERS = (*throughput.BY_LETTER, *MODULES)
 FOLDER = REPOSITORY / ".local" / "bench" / "runs"
 
+WIDTH = 150
+"""Characters a line where there is no terminal to ask: tables keep their columns in a log."""
+
 Measure = Callable[[Context], Finding]
 
 
@@ -90,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, print, judge."""
     given = options(arguments)
     programs = PROGRAMS if given.programs is None else [BY_NAME[name] for name in BY_NAME if name in given.programs]
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     findings: list[Finding] = []
     failed: dict[str, str] = {}
     began = time.monotonic()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from deploy.local.kafka_broker import LocalKafka
+from services.stage import Outcome, Received, State
 from tests.bench import ratio
+from tests.bench.peers import engine
+from tests.memory_state import MemoryState
 
 
 @pytest.mark.alone
@@ -24,6 +31,27 @@ def test_an_engine_that_loses_two_fifths_is_found() -> None:
     with LocalKafka() as broker:
         found = ratio.measured(broker.bootstrap_servers, recorded, print, loss=0.4)
     assert ratio.too_low(found, recorded) != []
+
+
+def test_the_loss_on_purpose_is_the_share_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control that took less than it says would let the check look sharper than it is."""
+    clock: Any = SimpleNamespace(now=100.0)
+
+    def monotonic() -> float:
+        clock.now += 0.001  # so that a loop that waits comes to its end
+        return float(clock.now)
+
+    class Work(engine.PassThrough):
+        def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
+            clock.now += 0.1
+            return []
+
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(engine.Slower, "_ended_at", 100.0)
+    slower = engine.Slower(Work(), 0.4)
+    for _ in range(20):
+        slower.process([], MemoryState(), 0)
+    assert 20 * 0.1 / (clock.now - 100.0) == pytest.approx(0.6, abs=0.02)
 
 
 def test_a_quarter_is_the_limit() -> None:

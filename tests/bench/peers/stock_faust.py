@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import faust
 import mode.loop
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
 from faust.serializers.codecs import Codec, register
 
 from services.domain.record import Record
