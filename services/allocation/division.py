@@ -8,7 +8,7 @@ Among the accounts of one instruction the amount is divided by largest remainder
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -102,8 +102,10 @@ def shares_of(
             gross_amount=gross[index],
             accrued_interest=accrued[index],
             charges=tuple(
-                replace(charge, amount=parts[index])
-                for charge, parts in zip(block.totals.charges, charges, strict=True)
+                [
+                    replace(charge, amount=parts[index])
+                    for charge, parts in zip(block.totals.charges, charges, strict=True)
+                ]
             ),
         )
         for index, portion in enumerate(portions)
@@ -130,12 +132,11 @@ def divide_amount(
     Every part has the sign of the total or is 0. Raises ValueError when the total is finer than `digits`: it would not
     be conserved.
     """
-    if not is_in_units(total, digits=digits):
-        raise ValueError(f"total was {total}, finer than {digits} decimals")
-
     through = add(given_quantity, *quantities)
     if not given_quantity and through == whole_quantity:  # most blocks: nothing to telescope, half of the division
         return apportion(total, quantities, digits=digits)
+    if not is_in_units(total, digits=digits):
+        raise ValueError(f"total was {total}, finer than {digits} decimals")
 
     def due(quantity: Decimal) -> Decimal:
         return round_quotient(multiply(total, quantity), whole_quantity, digits=digits)
@@ -154,7 +155,7 @@ def _share(
     accrued_interest: Decimal,
     charges: tuple[Charge, ...],
 ) -> Share:
-    charged = add(*(charge.amount for charge in charges))
+    charged = add(*[charge.amount for charge in charges])
     return Share(
         allocation_id=allocation_id,
         block_id=block_id,
@@ -180,14 +181,16 @@ class Composition(Record, kw_only=True):
     received_at_us: int
 
 
-def composition_of(block: Block, live_fills: Iterable[tuple[str, Fill]]) -> Composition:
+def composition_of(block: Block, live_fills: Sequence[tuple[str, Fill]]) -> Composition:
     """Sum the live fills up. The venue is that of the first execution by time."""
-    fills = sorted(live_fills, key=lambda item: (item[1].transaction_time_us, item[1].execution_id, item[0]))
+    _, _, _, venue = min(
+        [(fill.transaction_time_us, fill.execution_id, trade_id, fill.venue) for trade_id, fill in live_fills]
+    )
     return Composition(
-        trade_ids=tuple(sorted(trade_id for trade_id, _ in fills)),
-        venue=fills[0][1].venue,
+        trade_ids=tuple(sorted([trade_id for trade_id, _ in live_fills])),
+        venue=venue,
         average_price=round_quotient(block.totals.value, block.totals.quantity, digits=AVERAGE_PRICE_DIGITS),
-        received_at_us=max(fill.received_at_us for _, fill in fills),
+        received_at_us=max([fill.received_at_us for _, fill in live_fills]),
     )
 
 

@@ -38,7 +38,8 @@ def _sixteen(digest: bytes) -> str:
     pair = _PAIRS
     return (
         f"{pair[upper >> 54]}{pair[upper >> 44 & 1023]}{pair[upper >> 34 & 1023]}{pair[upper >> 24 & 1023]}"
-        f"{pair[upper >> 14 & 1023]}{pair[upper >> 4 & 1023]}{pair[(upper & 15) << 6 | lower >> 10]}{pair[lower & 1023]}"
+        f"{pair[upper >> 14 & 1023]}{pair[upper >> 4 & 1023]}"
+        f"{pair[(upper & 15) << 6 | lower >> 10]}{pair[lower & 1023]}"
     )
 
 
