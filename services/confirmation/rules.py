@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 
 from services.domain.event import AllocatedTrade, ConfirmedTrade, ReceivedConfirmation
 from services.domain.money import EXACT
@@ -16,9 +17,12 @@ EXACT_PROFILE = "EXACT"
 """Name of the profile without any tolerance, applied when the counterparty has none."""
 
 _ZERO = Decimal(0)
+_normalize = EXACT.normalize
 
 _CONTENT = tuple(name for name in ReceivedConfirmation.__struct_fields__ if name != "received_at_us")
 """Fields that a confirmation keeps when it is sent again."""
+
+_content = attrgetter(*_CONTENT)
 
 
 class Tolerances(Record, kw_only=True):
@@ -88,7 +92,7 @@ NOTHING = Evaluation(matches=(), mismatches=())
 
 def text(value: object) -> str:
     """Write a value for people: decimals without exponent and without trailing zeros."""
-    return format(value.normalize(EXACT), "f") if isinstance(value, Decimal) else str(value)
+    return format(_normalize(value), "f") if isinstance(value, Decimal) else str(value)
 
 
 def confirmation_key(confirmation: ReceivedConfirmation) -> str:
@@ -98,7 +102,12 @@ def confirmation_key(confirmation: ReceivedConfirmation) -> str:
 
 def fingerprint(confirmation: ReceivedConfirmation) -> str:
     """Digest of what a confirmation says; equal for equal values, however they are written."""
-    content = "\x1f".join(f"{name}={text(getattr(confirmation, name))}" for name in _CONTENT)
+    content = "\x1f".join(
+        [
+            f"{name}={_normalize(value):f}" if type(value) is Decimal else f"{name}={value}"
+            for name, value in zip(_CONTENT, _content(confirmation), strict=True)
+        ]
+    )
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -171,8 +180,10 @@ def evaluate(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> Evaluation:
     if not ours or not theirs:
         return NOTHING
     matches = _match(ours, theirs)
-    ours, theirs = _without(matches, ours, theirs)
-    return Evaluation(matches=tuple(matches), mismatches=_mismatch(ours, theirs))
+    if matches:
+        ours, theirs = _without(matches, ours, theirs)
+    mismatches = _mismatch(ours, theirs) if ours and theirs else ()  # nearly always the two were one trade
+    return Evaluation(matches=tuple(matches), mismatches=mismatches)
 
 
 def _without(pairs: Iterable[Pair], ours: Sequence[Ours], theirs: Sequence[Theirs]) -> tuple[list[Ours], list[Theirs]]:
@@ -231,6 +242,8 @@ def _candidate(kind: int, our: Ours, their: Theirs, comparison: Comparison) -> t
 
 def _disjoint(candidates: list[tuple[_Rank, Pair]]) -> list[Pair]:
     """Take pairs in the order of their rank, each side once."""
+    if len(candidates) <= 1:
+        return [pair for _, pair in candidates]
     taken: set[str] = set()
     pairs: list[Pair] = []
     for _, pair in sorted(candidates, key=lambda candidate: candidate[0]):
