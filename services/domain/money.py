@@ -55,7 +55,8 @@ _MODES = {
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _add, _multiply = EXACT.add, EXACT.multiply
-_QUANTUM = {digits: _ONE.scaleb(-digits) for digits in {2, *_MINOR_UNIT_DIGITS.values()}}
+_CENT = Decimal("0.01")
+_MINOR_UNITS = {currency: _ONE.scaleb(-digits) for currency, digits in _MINOR_UNIT_DIGITS.items()}
 
 
 def minor_unit_digits(currency: str) -> int:
@@ -81,8 +82,8 @@ def add(*terms: Decimal) -> Decimal:
 
 def round_amount(amount: Decimal, *, currency: str, mode: Rounding = Rounding.HALF_UP) -> Decimal:
     """Round cash to the currency's minor unit. The default, half up, is what confirmations use."""
-    quantum = _QUANTUM[minor_unit_digits(currency)]
-    return amount.quantize(quantum, rounding=_MODES[mode], context=_ROUNDING)
+    rounding = ROUND_HALF_UP if mode is Rounding.HALF_UP else _MODES[mode]  # a key of an enum is hashed in Python
+    return amount.quantize(_MINOR_UNITS.get(currency, _CENT), rounding, _ROUNDING)
 
 
 def round_fraction(value: Fraction, *, digits: int, mode: Rounding = Rounding.HALF_UP) -> Decimal:
