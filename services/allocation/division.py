@@ -17,7 +17,7 @@ from services.allocation.state import Block, Fill, Share, Terms
 from services.domain import identity
 from services.domain.code import Side
 from services.domain.event import AllocatedTrade, Charge, SettlementChain
-from services.domain.money import add, apportion, is_in_units, minor_unit_digits, multiply, round_quotient
+from services.domain.money import add, apportion, in_units, is_in_units, minor_unit_digits, multiply, round_quotient
 from services.domain.reason import Reason
 from services.domain.record import Record, date, replace
 from services.domain.reference import Account, AllocationTemplate, Instrument, ReferenceData
@@ -85,13 +85,12 @@ def shares_of(
     block: Block, terms: Terms, *, block_id: str, source: str, portions: Sequence[Portion]
 ) -> tuple[Share, ...]:
     """Give each portion its cash, final however late it is published. `source` is the AllocID, TEMPLATE or SINGLE."""
+    totals = block.totals
     quantities = [portion.quantity for portion in portions]
-    gross = _divide_amount(block.totals.gross_amount, block, quantities, currency=terms.currency)
-    accrued = _divide_amount(block.totals.accrued_interest, block, quantities, currency=terms.currency)
-    charges = [
-        _divide_amount(charge.amount, block, quantities, currency=charge.currency) for charge in block.totals.charges
-    ]
-    return tuple(
+    gross = _divide_amount(totals.gross_amount, block, quantities, currency=terms.currency)
+    accrued = _divide_amount(totals.accrued_interest, block, quantities, currency=terms.currency)
+    charges = [_divide_charge(charge, block, quantities) for charge in totals.charges]
+    shares = [
         _share(
             portion,
             allocation_id=identity.allocation_id(
@@ -101,15 +100,16 @@ def shares_of(
             side=terms.side,
             gross_amount=gross[index],
             accrued_interest=accrued[index],
-            charges=tuple(
-                [
-                    replace(charge, amount=parts[index])
-                    for charge, parts in zip(block.totals.charges, charges, strict=True)
-                ]
-            ),
+            charges=tuple([parts[index] for parts in charges]),
         )
         for index, portion in enumerate(portions)
-    )
+    ]
+    return tuple(shares)
+
+
+def _divide_charge(charge: Charge, block: Block, quantities: Sequence[Decimal]) -> list[Charge]:
+    amounts = _divide_amount(charge.amount, block, quantities, currency=charge.currency)
+    return [replace(charge, amount=amount) for amount in amounts]
 
 
 def _divide_amount(
@@ -132,8 +132,10 @@ def divide_amount(
     Every part has the sign of the total or is 0. Raises ValueError when the total is finer than `digits`: it would not
     be conserved.
     """
+    if not given_quantity and len(quantities) == 1 and quantities[0] == whole_quantity > 0:
+        return (in_units(total, digits=digits),)  # most blocks: one account takes all, and nothing is divided
     through = add(given_quantity, *quantities)
-    if not given_quantity and through == whole_quantity:  # most blocks: nothing to telescope, half of the division
+    if not given_quantity and through == whole_quantity:  # nothing to telescope, half of the division
         return apportion(total, quantities, digits=digits)
     if not is_in_units(total, digits=digits):
         raise ValueError(f"total was {total}, finer than {digits} decimals")
