@@ -144,29 +144,30 @@ def compare(trade: AllocatedTrade, confirmation: ReceivedConfirmation, tolerance
     """Compare field by field; all failures are named, for the desk needs them all."""
     price_difference = abs(EXACT.subtract(trade.average_price, confirmation.price))
     amount_difference = abs(EXACT.subtract(trade.net_amount, confirmation.net_amount))
-    compared: tuple[tuple[str, object, object, bool], ...] = (
-        ("side", trade.side, confirmation.side, trade.side.opposite is confirmation.side.settles_as),
-        ("isin", trade.isin, confirmation.isin, trade.isin == confirmation.isin),
-        ("account", trade.account, confirmation.account, trade.account == confirmation.account),
-        ("currency", trade.currency, confirmation.currency, trade.currency == confirmation.currency),
-        ("quantity", trade.quantity, confirmation.quantity, trade.quantity == confirmation.quantity),
-        ("price", trade.average_price, confirmation.price, price_difference <= tolerances.price),
-        ("trade_date", trade.trade_date, confirmation.trade_date, trade.trade_date == confirmation.trade_date),
-        (
-            "settlement_date",
-            trade.settlement_date,
-            confirmation.settlement_date,
-            trade.settlement_date == confirmation.settlement_date,
-        ),
-        ("net_amount", trade.net_amount, confirmation.net_amount, amount_difference <= tolerances.amount),
-    )
-    return Comparison(
-        failures={
-            name: f"ours {text(our)}, theirs {text(their)}" for name, our, their, agrees in compared if not agrees
-        },
-        amount_difference=amount_difference,
-        price_difference=price_difference,
-    )
+    failures: dict[str, str] = {}
+    if trade.side.opposite is not confirmation.side.settles_as:
+        failures["side"] = _both(trade.side, confirmation.side)
+    if trade.isin != confirmation.isin:
+        failures["isin"] = _both(trade.isin, confirmation.isin)
+    if trade.account != confirmation.account:
+        failures["account"] = _both(trade.account, confirmation.account)
+    if trade.currency != confirmation.currency:
+        failures["currency"] = _both(trade.currency, confirmation.currency)
+    if trade.quantity != confirmation.quantity:
+        failures["quantity"] = _both(trade.quantity, confirmation.quantity)
+    if price_difference > tolerances.price:
+        failures["price"] = _both(trade.average_price, confirmation.price)
+    if trade.trade_date != confirmation.trade_date:
+        failures["trade_date"] = _both(trade.trade_date, confirmation.trade_date)
+    if trade.settlement_date != confirmation.settlement_date:
+        failures["settlement_date"] = _both(trade.settlement_date, confirmation.settlement_date)
+    if amount_difference > tolerances.amount:
+        failures["net_amount"] = _both(trade.net_amount, confirmation.net_amount)
+    return Comparison(failures=failures, amount_difference=amount_difference, price_difference=price_difference)
+
+
+def _both(our: object, their: object) -> str:
+    return f"ours {text(our)}, theirs {text(their)}"
 
 
 # --- who belongs to whom ---------------------------------------------------------------------------------------------
