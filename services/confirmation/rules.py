@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from operator import attrgetter
 
+from services.domain.digest import sha256
 from services.domain.event import AllocatedTrade, ConfirmedTrade, ReceivedConfirmation
 from services.domain.money import EXACT
 from services.domain.record import Record, asdict
@@ -108,7 +108,7 @@ def fingerprint(confirmation: ReceivedConfirmation) -> str:
             for name, value in zip(_CONTENT, _content(confirmation), strict=True)
         ]
     )
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
+    return sha256(content.encode()).hex()[:32]
 
 
 def tolerances_for(trade: AllocatedTrade, reference: ReferenceData) -> Tolerances:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date
 from functools import lru_cache
 from struct import Struct
+
+from services.domain.digest import sha256
 
 _SEPARATOR = "\x1f"  # cannot occur in a FIX or Avro identifier that capture lets through
 _DIGEST_CHARACTERS = 14  # 70 bits: at 10**8 ids a year the chance of any collision is below 1 in 200,000
@@ -44,8 +45,7 @@ def _sixteen(digest: bytes) -> str:
 
 
 def _derive(prefix: str, parts: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(_SEPARATOR.join(parts).encode()).digest()
-    return prefix + base32(digest, characters=_DIGEST_CHARACTERS)
+    return prefix + base32(sha256(_SEPARATOR.join(parts).encode()), characters=_DIGEST_CHARACTERS)
 
 
 def trade_id(*, sender: str, trade_date: date, execution_id: str, side: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from typing import Annotated
 
 from services.domain import identity
 from services.domain.code import Movement, Payment
+from services.domain.digest import sha256
 from services.domain.errors import MessageInvalid
 from services.domain.event import ConfirmedTrade, SettlementChain, SettlementInstruction
 from services.domain.money import EXACT
@@ -51,7 +51,7 @@ def fingerprint(trade: ConfirmedTrade) -> str:
         _chain_terms(trade.account_chain),
         _chain_terms(trade.counterparty_chain),
     )
-    return hashlib.sha256(_SEPARATOR.join(terms).encode()).hexdigest()
+    return sha256(_SEPARATOR.join(terms).encode()).hex()
 
 
 @lru_cache(maxsize=_CACHED_CHAINS_MAX)
