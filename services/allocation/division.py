@@ -8,7 +8,7 @@ Among the accounts of one instruction the amount is divided by largest remainder
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,7 +17,7 @@ from services.allocation.state import Block, Fill, Share, Terms
 from services.domain import identity
 from services.domain.code import Side
 from services.domain.event import AllocatedTrade, Charge, SettlementChain
-from services.domain.money import add, apportion, is_in_units, minor_unit_digits, multiply, round_quotient
+from services.domain.money import add, apportion, in_units, is_in_units, minor_unit_digits, multiply, round_quotient
 from services.domain.reason import Reason
 from services.domain.record import Record, date, replace
 from services.domain.reference import Account, AllocationTemplate, Instrument, ReferenceData
@@ -85,13 +85,12 @@ def shares_of(
     block: Block, terms: Terms, *, block_id: str, source: str, portions: Sequence[Portion]
 ) -> tuple[Share, ...]:
     """Give each portion its cash, final however late it is published. `source` is the AllocID, TEMPLATE or SINGLE."""
+    totals = block.totals
     quantities = [portion.quantity for portion in portions]
-    gross = _divide_amount(block.totals.gross_amount, block, quantities, currency=terms.currency)
-    accrued = _divide_amount(block.totals.accrued_interest, block, quantities, currency=terms.currency)
-    charges = [
-        _divide_amount(charge.amount, block, quantities, currency=charge.currency) for charge in block.totals.charges
-    ]
-    return tuple(
+    gross = _divide_amount(totals.gross_amount, block, quantities, currency=terms.currency)
+    accrued = _divide_amount(totals.accrued_interest, block, quantities, currency=terms.currency)
+    charges = [_divide_charge(charge, block, quantities) for charge in totals.charges]
+    shares = [
         _share(
             portion,
             allocation_id=identity.allocation_id(
@@ -101,13 +100,16 @@ def shares_of(
             side=terms.side,
             gross_amount=gross[index],
             accrued_interest=accrued[index],
-            charges=tuple(
-                replace(charge, amount=parts[index])
-                for charge, parts in zip(block.totals.charges, charges, strict=True)
-            ),
+            charges=tuple([parts[index] for parts in charges]),
         )
         for index, portion in enumerate(portions)
-    )
+    ]
+    return tuple(shares)
+
+
+def _divide_charge(charge: Charge, block: Block, quantities: Sequence[Decimal]) -> list[Charge]:
+    amounts = _divide_amount(charge.amount, block, quantities, currency=charge.currency)
+    return [replace(charge, amount=amount) for amount in amounts]
 
 
 def _divide_amount(
@@ -130,12 +132,13 @@ def divide_amount(
     Every part has the sign of the total or is 0. Raises ValueError when the total is finer than `digits`: it would not
     be conserved.
     """
+    if not given_quantity and len(quantities) == 1 and quantities[0] == whole_quantity > 0:
+        return (in_units(total, digits=digits),)  # most blocks: one account takes all, and nothing is divided
+    through = add(given_quantity, *quantities)
+    if not given_quantity and through == whole_quantity:  # nothing to telescope, half of the division
+        return apportion(total, quantities, digits=digits)
     if not is_in_units(total, digits=digits):
         raise ValueError(f"total was {total}, finer than {digits} decimals")
-
-    through = add(given_quantity, *quantities)
-    if not given_quantity and through == whole_quantity:  # most blocks: nothing to telescope, half of the division
-        return apportion(total, quantities, digits=digits)
 
     def due(quantity: Decimal) -> Decimal:
         return round_quotient(multiply(total, quantity), whole_quantity, digits=digits)
@@ -154,7 +157,7 @@ def _share(
     accrued_interest: Decimal,
     charges: tuple[Charge, ...],
 ) -> Share:
-    charged = add(*(charge.amount for charge in charges))
+    charged = add(*[charge.amount for charge in charges])
     return Share(
         allocation_id=allocation_id,
         block_id=block_id,
@@ -180,14 +183,16 @@ class Composition(Record, kw_only=True):
     received_at_us: int
 
 
-def composition_of(block: Block, live_fills: Iterable[tuple[str, Fill]]) -> Composition:
+def composition_of(block: Block, live_fills: Sequence[tuple[str, Fill]]) -> Composition:
     """Sum the live fills up. The venue is that of the first execution by time."""
-    fills = sorted(live_fills, key=lambda item: (item[1].transaction_time_us, item[1].execution_id, item[0]))
+    _, _, _, venue = min(
+        [(fill.transaction_time_us, fill.execution_id, trade_id, fill.venue) for trade_id, fill in live_fills]
+    )
     return Composition(
-        trade_ids=tuple(sorted(trade_id for trade_id, _ in fills)),
-        venue=fills[0][1].venue,
+        trade_ids=tuple(sorted([trade_id for trade_id, _ in live_fills])),
+        venue=venue,
         average_price=round_quotient(block.totals.value, block.totals.quantity, digits=AVERAGE_PRICE_DIGITS),
-        received_at_us=max(fill.received_at_us for _, fill in fills),
+        received_at_us=max([fill.received_at_us for _, fill in live_fills]),
     )
 
 

@@ -23,6 +23,7 @@ from services.allocation.state import (
 from services.domain import identity
 from services.domain.code import AllocationPolicy, AllocationTransactionType, ExceptionStatus, ExecutionType
 from services.domain.event import AllocationInstruction, EnrichedTrade, ExceptionEvent, SettlementChain
+from services.domain.money import add
 from services.domain.reason import Reason
 from services.domain.record import Record, replace
 from services.domain.reference import Account, ReferenceData
@@ -316,12 +317,12 @@ class _Desk:
         composition = self._composition(block)
         for share in division.shares_of(block, terms, block_id=block_id, source=source, portions=portions):
             self._release(share, block, terms, composition)
-        given = sum((portion.quantity for portion in portions), block.allocated_quantity)
+        given = add(block.allocated_quantity, *[portion.quantity for portion in portions])
         assert given <= block.totals.quantity, "more was given away than the block has"
         return replace(block, allocated_quantity=given, policy=policy)
 
     def _composition(self, block: Block) -> division.Composition:
-        live = ((trade_id, fill) for trade_id, fill in self._fills(block) if fill.status is FillStatus.LIVE)
+        live = [(trade_id, fill) for trade_id, fill in self._fills(block) if fill.status is FillStatus.LIVE]
         return division.composition_of(block, live)
 
     def _release(self, share: Share, block: Block, terms: Terms, composition: division.Composition) -> None:
@@ -334,7 +335,8 @@ class _Desk:
             self._state.put(share.allocation_id, WaitingShare(reason=missing.reason, share=share))
             return
         assert type(found) is SettlementChain
-        self._state.delete(WaitingShare, share.allocation_id)
+        if waiting is not None:
+            self._state.delete(WaitingShare, share.allocation_id)
         trade = division.allocated_trade(share, block=block, terms=terms, composition=composition, chain=found)
         self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=trade.match_key, event=trade))
 

@@ -141,6 +141,8 @@ def _with_economics(totals: Totals, fill: Fill) -> Totals:
 
 def _merged(charges: tuple[Charge, ...], more: tuple[Charge, ...]) -> tuple[Charge, ...]:
     """Add charges up by id and currency, in the order of both."""
+    if not more:
+        return charges
     sums: dict[tuple[str, str], Charge] = {}
     for charge in (*charges, *more):
         key = (charge.charge_id, charge.currency)

@@ -134,13 +134,15 @@ class _Desk:
         result = rules.NOTHING
         if group.allocations and group.confirmations:  # half of all arrivals wait for the other side: nothing to read
             result = rules.evaluate(self._ours(group), self._theirs(group))
-        for pair in result.matches:
-            self._confirm(pair)
-        matched = {key for pair in result.matches for key in (pair.ours.key, pair.theirs.key)}
-        left = MatchGroup(
-            allocations=tuple(key for key in group.allocations if key not in matched),
-            confirmations=tuple(key for key in group.confirmations if key not in matched),
-        )
+        left = group
+        if result.matches:
+            for pair in result.matches:
+                self._confirm(pair)
+            matched = {key for pair in result.matches for key in (pair.ours.key, pair.theirs.key)}
+            left = MatchGroup(
+                allocations=tuple([key for key in group.allocations if key not in matched]),
+                confirmations=tuple([key for key in group.confirmations if key not in matched]),
+            )
         mismatches = {pair.ours.key: pair for pair in result.mismatches}
         for allocation_id in left.allocations:
             self._exchange_mismatch(allocation_id, mismatches.get(allocation_id))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 
+from services.domain.digest import sha256
 from services.domain.event import AllocatedTrade, ConfirmedTrade, ReceivedConfirmation
 from services.domain.money import EXACT
 from services.domain.record import Record, asdict
@@ -16,9 +17,12 @@ EXACT_PROFILE = "EXACT"
 """Name of the profile without any tolerance, applied when the counterparty has none."""
 
 _ZERO = Decimal(0)
+_normalize = EXACT.normalize
 
 _CONTENT = tuple(name for name in ReceivedConfirmation.__struct_fields__ if name != "received_at_us")
 """Fields that a confirmation keeps when it is sent again."""
+
+_content = attrgetter(*_CONTENT)
 
 
 class Tolerances(Record, kw_only=True):
@@ -88,7 +92,7 @@ NOTHING = Evaluation(matches=(), mismatches=())
 
 def text(value: object) -> str:
     """Write a value for people: decimals without exponent and without trailing zeros."""
-    return format(value.normalize(EXACT), "f") if isinstance(value, Decimal) else str(value)
+    return format(_normalize(value), "f") if isinstance(value, Decimal) else str(value)
 
 
 def confirmation_key(confirmation: ReceivedConfirmation) -> str:
@@ -98,8 +102,13 @@ def confirmation_key(confirmation: ReceivedConfirmation) -> str:
 
 def fingerprint(confirmation: ReceivedConfirmation) -> str:
     """Digest of what a confirmation says; equal for equal values, however they are written."""
-    content = "\x1f".join(f"{name}={text(getattr(confirmation, name))}" for name in _CONTENT)
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
+    content = "\x1f".join(
+        [
+            f"{name}={_normalize(value):f}" if type(value) is Decimal else f"{name}={value}"
+            for name, value in zip(_CONTENT, _content(confirmation), strict=True)
+        ]
+    )
+    return sha256(content.encode()).hex()[:32]
 
 
 def tolerances_for(trade: AllocatedTrade, reference: ReferenceData) -> Tolerances:
@@ -135,29 +144,30 @@ def compare(trade: AllocatedTrade, confirmation: ReceivedConfirmation, tolerance
     """Compare field by field; all failures are named, for the desk needs them all."""
     price_difference = abs(EXACT.subtract(trade.average_price, confirmation.price))
     amount_difference = abs(EXACT.subtract(trade.net_amount, confirmation.net_amount))
-    compared: tuple[tuple[str, object, object, bool], ...] = (
-        ("side", trade.side, confirmation.side, trade.side.opposite is confirmation.side.settles_as),
-        ("isin", trade.isin, confirmation.isin, trade.isin == confirmation.isin),
-        ("account", trade.account, confirmation.account, trade.account == confirmation.account),
-        ("currency", trade.currency, confirmation.currency, trade.currency == confirmation.currency),
-        ("quantity", trade.quantity, confirmation.quantity, trade.quantity == confirmation.quantity),
-        ("price", trade.average_price, confirmation.price, price_difference <= tolerances.price),
-        ("trade_date", trade.trade_date, confirmation.trade_date, trade.trade_date == confirmation.trade_date),
-        (
-            "settlement_date",
-            trade.settlement_date,
-            confirmation.settlement_date,
-            trade.settlement_date == confirmation.settlement_date,
-        ),
-        ("net_amount", trade.net_amount, confirmation.net_amount, amount_difference <= tolerances.amount),
-    )
-    return Comparison(
-        failures={
-            name: f"ours {text(our)}, theirs {text(their)}" for name, our, their, agrees in compared if not agrees
-        },
-        amount_difference=amount_difference,
-        price_difference=price_difference,
-    )
+    failures: dict[str, str] = {}
+    if trade.side.opposite is not confirmation.side.settles_as:
+        failures["side"] = _both(trade.side, confirmation.side)
+    if trade.isin != confirmation.isin:
+        failures["isin"] = _both(trade.isin, confirmation.isin)
+    if trade.account != confirmation.account:
+        failures["account"] = _both(trade.account, confirmation.account)
+    if trade.currency != confirmation.currency:
+        failures["currency"] = _both(trade.currency, confirmation.currency)
+    if trade.quantity != confirmation.quantity:
+        failures["quantity"] = _both(trade.quantity, confirmation.quantity)
+    if price_difference > tolerances.price:
+        failures["price"] = _both(trade.average_price, confirmation.price)
+    if trade.trade_date != confirmation.trade_date:
+        failures["trade_date"] = _both(trade.trade_date, confirmation.trade_date)
+    if trade.settlement_date != confirmation.settlement_date:
+        failures["settlement_date"] = _both(trade.settlement_date, confirmation.settlement_date)
+    if amount_difference > tolerances.amount:
+        failures["net_amount"] = _both(trade.net_amount, confirmation.net_amount)
+    return Comparison(failures=failures, amount_difference=amount_difference, price_difference=price_difference)
+
+
+def _both(our: object, their: object) -> str:
+    return f"ours {text(our)}, theirs {text(their)}"
 
 
 # --- who belongs to whom ---------------------------------------------------------------------------------------------
@@ -171,8 +181,10 @@ def evaluate(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> Evaluation:
     if not ours or not theirs:
         return NOTHING
     matches = _match(ours, theirs)
-    ours, theirs = _without(matches, ours, theirs)
-    return Evaluation(matches=tuple(matches), mismatches=_mismatch(ours, theirs))
+    if matches:
+        ours, theirs = _without(matches, ours, theirs)
+    mismatches = _mismatch(ours, theirs) if ours and theirs else ()  # nearly always the two were one trade
+    return Evaluation(matches=tuple(matches), mismatches=mismatches)
 
 
 def _without(pairs: Iterable[Pair], ours: Sequence[Ours], theirs: Sequence[Theirs]) -> tuple[list[Ours], list[Theirs]]:
@@ -231,6 +243,8 @@ def _candidate(kind: int, our: Ours, their: Theirs, comparison: Comparison) -> t
 
 def _disjoint(candidates: list[tuple[_Rank, Pair]]) -> list[Pair]:
     """Take pairs in the order of their rank, each side once."""
+    if len(candidates) <= 1:
+        return [pair for _, pair in candidates]
     taken: set[str] = set()
     pairs: list[Pair] = []
     for _, pair in sorted(candidates, key=lambda candidate: candidate[0]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date
 from functools import lru_cache
+from struct import Struct
+
+from services.domain.digest import sha256
 
 _SEPARATOR = "\x1f"  # cannot occur in a FIX or Avro identifier that capture lets through
 _DIGEST_CHARACTERS = 14  # 70 bits: at 10**8 ids a year the chance of any collision is below 1 in 200,000
@@ -14,21 +16,36 @@ _CACHED_BLOCKS_MAX = 16_384  # the fills of an order come close together; beyond
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648
 _PAIRS = tuple(first + second for first in _BASE32 for second in _BASE32)
 _PAIR_BITS = 10
+_STRAIGHT_CHARACTERS, _STRAIGHT_BYTES = 16, 10
+_parts_of_80_bits = Struct(">QH").unpack_from
 
 
 def base32(digest: bytes, *, characters: int) -> str:
     """The first characters, an even number, of a digest long enough for them, in base 32 (RFC 4648).
 
-    base64.b32encode, written in Python, took three times as long, seven times for each order.
+    base64.b32encode, written in Python, took three times as long as the loop, seven times for each order; ids have no
+    more than 16 characters, for which a line without a loop takes half as long again.
     """
+    if characters <= _STRAIGHT_CHARACTERS and len(digest) >= _STRAIGHT_BYTES:
+        return _sixteen(digest)[:characters]
     bits = characters * 5
     number = int.from_bytes(digest[: (bits + 7) // 8], "big") >> -bits % 8
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(bits - _PAIR_BITS, -1, -_PAIR_BITS)])
 
 
+def _sixteen(digest: bytes) -> str:
+    """The first 80 bits, ten for each pair: six pairs are in the first 64, one is in both parts."""
+    upper, lower = _parts_of_80_bits(digest)
+    pair = _PAIRS
+    return (
+        f"{pair[upper >> 54]}{pair[upper >> 44 & 1023]}{pair[upper >> 34 & 1023]}{pair[upper >> 24 & 1023]}"
+        f"{pair[upper >> 14 & 1023]}{pair[upper >> 4 & 1023]}"
+        f"{pair[(upper & 15) << 6 | lower >> 10]}{pair[lower & 1023]}"
+    )
+
+
 def _derive(prefix: str, parts: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(_SEPARATOR.join(parts).encode()).digest()
-    return prefix + base32(digest, characters=_DIGEST_CHARACTERS)
+    return prefix + base32(sha256(_SEPARATOR.join(parts).encode()), characters=_DIGEST_CHARACTERS)
 
 
 def trade_id(*, sender: str, trade_date: date, execution_id: str, side: str) -> str:

@@ -55,7 +55,8 @@ _MODES = {
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _add, _multiply = EXACT.add, EXACT.multiply
-_QUANTUM = {digits: _ONE.scaleb(-digits) for digits in {2, *_MINOR_UNIT_DIGITS.values()}}
+_CENT = Decimal("0.01")
+_MINOR_UNITS = {currency: _ONE.scaleb(-digits) for currency, digits in _MINOR_UNIT_DIGITS.items()}
 
 
 def minor_unit_digits(currency: str) -> int:
@@ -81,8 +82,8 @@ def add(*terms: Decimal) -> Decimal:
 
 def round_amount(amount: Decimal, *, currency: str, mode: Rounding = Rounding.HALF_UP) -> Decimal:
     """Round cash to the currency's minor unit. The default, half up, is what confirmations use."""
-    quantum = _QUANTUM[minor_unit_digits(currency)]
-    return amount.quantize(quantum, rounding=_MODES[mode], context=_ROUNDING)
+    rounding = ROUND_HALF_UP if mode is Rounding.HALF_UP else _MODES[mode]  # a key of an enum is hashed in Python
+    return amount.quantize(_MINOR_UNITS.get(currency, _CENT), rounding, _ROUNDING)
 
 
 def round_fraction(value: Fraction, *, digits: int, mode: Rounding = Rounding.HALF_UP) -> Decimal:
@@ -122,6 +123,15 @@ def is_in_units(amount: Decimal, *, digits: int) -> bool:
     return numerator * unit % denominator == 0
 
 
+def in_units(amount: Decimal, *, digits: int) -> Decimal:
+    """The amount with exactly that many decimals, and zero without a sign. Raises ValueError when it is finer."""
+    try:
+        written = amount.quantize(_ONE.scaleb(-digits), context=EXACT)
+    except Inexact:
+        raise ValueError(f"total was {amount}, finer than {digits} decimals") from None
+    return written or written.copy_abs()
+
+
 def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tuple[Decimal, ...]:
     """Split `total` by `weights` so that the parts add up to it to the last unit of 10**-digits.
 
@@ -129,6 +139,8 @@ def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tup
     largest remainders, ties to the earlier weight. Raises ValueError when `total` is finer than `digits` or the
     weights are not positive in sum.
     """
+    if len(weights) == 1 and weights[0] > 0:  # most blocks have one share, and it takes all
+        return (in_units(total, digits=digits),)
     units_total = _units(total, digits=digits)
     whole_weights = _whole_numbers(weights)
     weight_total = sum(whole_weights)
@@ -147,11 +159,12 @@ def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tup
 
 def _units(total: Decimal, *, digits: int) -> int:
     """How many units of 10**-digits an amount is. Raises ValueError when it is finer than that."""
-    if not is_in_units(total, digits=digits):
-        raise ValueError(f"total was {total}, finer than {digits} decimals")
     numerator, denominator = total.as_integer_ratio()
     unit: int = 10**digits
-    return numerator * unit // denominator
+    units, finer = divmod(numerator * unit, denominator)
+    if finer:
+        raise ValueError(f"total was {total}, finer than {digits} decimals")
+    return units
 
 
 def _whole_numbers(values: Sequence[Decimal]) -> list[int]:

@@ -242,7 +242,10 @@ class ReferenceData:
 
     def find(self, kind: type[R], name: str, *, on: date) -> R | None:
         """The record of that kind and name that holds on the day; the latest valid_from wins."""
-        return self.derived(_find, kind, name, on)  # type: ignore[return-value]  # as above
+        found = self._derived.get((_find, kind, name, on), _NOT_KEPT)  # nine times for each order: asked right here
+        if found is _NOT_KEPT:
+            found = self.derived(_find, kind, name, on)
+        return found  # type: ignore[no-any-return]  # as above
 
     def derived(self, function: Callable[Concatenate[ReferenceData, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function says of this data and the arguments, computed once until the data changes.

@@ -21,6 +21,7 @@ from services.domain.standing_instruction import find_chain
 from services.enrichment.charges import charges_of
 
 _ONE_PERCENT = Decimal("0.01")
+_NOTHING = Decimal(0)
 
 WAIT_REASONS = frozenset(
     {
@@ -140,9 +141,9 @@ def _enriched(
     chain: SettlementChain,
 ) -> EnrichedTrade:
     gross = gross_amount(trade)
-    accrued = money.round_amount(trade.accrued_interest_amount or Decimal(0), currency=trade.currency)
+    accrued = money.round_amount(trade.accrued_interest_amount or _NOTHING, currency=trade.currency)
     charges = charges_of(reference, trade, instrument, gross_amount=gross, settlement_date=settles_on)
-    total = money.add(*(charge.amount for charge in charges))
+    total = money.add(*[charge.amount for charge in charges])
     return EnrichedTrade(
         **asdict(trade),
         isin=instrument.isin,
@@ -161,5 +162,7 @@ def _enriched(
 
 def gross_amount(trade: CapturedTrade) -> Decimal:
     """Quantity times price, for debt as percent of par; exact, then rounded once, half up, to the minor unit."""
-    factor = _ONE_PERCENT if trade.price_type is PriceType.PERCENT_OF_PAR else Decimal(1)
-    return money.round_amount(money.multiply(trade.quantity, trade.price, factor), currency=trade.currency)
+    cash = money.multiply(trade.quantity, trade.price)
+    if trade.price_type is PriceType.PERCENT_OF_PAR:
+        cash = money.multiply(cash, _ONE_PERCENT)
+    return money.round_amount(cash, currency=trade.currency)

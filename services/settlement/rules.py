@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+from functools import lru_cache
 from typing import Annotated
 
 from services.domain import identity
 from services.domain.code import Movement, Payment
+from services.domain.digest import sha256
 from services.domain.errors import MessageInvalid
 from services.domain.event import ConfirmedTrade, SettlementChain, SettlementInstruction
 from services.domain.money import EXACT
@@ -18,6 +19,8 @@ _VERSION = 1  # a change after instruction is a cancellation and a new instructi
 _LEG = "DVP"  # the one leg of a bilateral trade, whether or not cash moves: the id must not depend on the amount
 
 _BIC_WITHOUT_BRANCH = 8
+_CACHED_CHAINS_MAX = 4096  # accounts and counterparties settle where they settled before
+_normalize = EXACT.normalize
 _SEPARATOR = "\x1f"  # cannot occur in an identifier that capture or reference data lets through
 
 
@@ -45,25 +48,27 @@ def fingerprint(trade: ConfirmedTrade) -> str:
         trade.venue,
         trade.trade_date.isoformat(),
         trade.settlement_date.isoformat(),
-        *_chain_terms(trade.account_chain),
-        *_chain_terms(trade.counterparty_chain),
+        _chain_terms(trade.account_chain),
+        _chain_terms(trade.counterparty_chain),
     )
-    return hashlib.sha256(_SEPARATOR.join(terms).encode()).hexdigest()
+    return sha256(_SEPARATOR.join(terms).encode()).hex()
 
 
-def _chain_terms(chain: SettlementChain) -> tuple[str, ...]:
+@lru_cache(maxsize=_CACHED_CHAINS_MAX)
+def _chain_terms(chain: SettlementChain) -> str:
     optional = (chain.participant_account, chain.client_bic)
     # Absent and empty are different terms: an empty one is refused, an absent one is left out of the message.
-    return (
+    terms = (
         chain.depository_bic,
         chain.participant_bic,
         chain.safekeeping_account,
         *("-" if value is None else f"={value}" for value in optional),
     )
+    return _SEPARATOR.join(terms)
 
 
 def _canonical(number: Decimal) -> str:
-    return f"{EXACT.normalize(number):f}"
+    return f"{_normalize(number):f}"
 
 
 def conflict(trade: ConfirmedTrade, instructed: Instructed) -> Refusal | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import re
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,11 @@ _PRICE_DIGITS, _PRICE_DECIMALS = 18, 13  # ActiveOrHistoricCurrencyAnd13DecimalA
 
 _OFF_EXCHANGE = frozenset({"XOFF", "XXXX", "SINT"})
 """Market identifier codes that stand for no market: off-exchange, no market, systematic internaliser."""
+
+_SHARED_PARTS_MAX = 4096
+_shared = functools.lru_cache(maxsize=_SHARED_PARTS_MAX)
+"""Keeps parts of a message that many instructions share, by all that they say: instruments, accounts, parties, and the
+place and dates of a day's trades. What cannot be said raises each time. Half of the time a document took."""
 
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9 ._/\-]*")
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -69,10 +75,10 @@ def _document(instruction: SettlementInstruction) -> str:
         f'<Document xmlns="{SESE_023_NAMESPACE}"><SctiesSttlmTxInstr>'
         f"<TxId>{_text('TxId', instruction.instruction_id)}</TxId>"
         f"{_settlement_type(instruction)}{_trade_details(instruction)}"
-        f"<FinInstrmId><ISIN>{_text('FinInstrmId/ISIN', instruction.isin)}</ISIN></FinInstrmId>"
+        f"{_instrument(instruction.isin)}"
         f"{_quantity_and_account(instruction)}"
         "<SttlmParams><SctiesTxTp><Cd>TRAD</Cd></SctiesTxTp></SttlmParams>"
-        f"{_other_side(instruction)}{_amounts(instruction)}"
+        f"{_other_side(instruction.movement, instruction.counterparty_chain)}{_amounts(instruction)}"
         "</SctiesSttlmTxInstr></Document>\n"
     )
 
@@ -87,14 +93,22 @@ def _settlement_type(instruction: SettlementInstruction) -> str:
 
 
 def _trade_details(instruction: SettlementInstruction) -> str:
-    market = _text("TradDtls/PlcOfTrad/MktTpAndId/Id/MktIdrCd", instruction.venue)
-    market_type = "OTCO" if instruction.venue in _OFF_EXCHANGE else "EXCH"
     return (
-        f"<TradDtls><PlcOfTrad><MktTpAndId><Id><MktIdrCd>{market}</MktIdrCd></Id><Tp><Cd>{market_type}</Cd></Tp>"
-        f"</MktTpAndId></PlcOfTrad><TradDt><Dt><Dt>{instruction.trade_date.isoformat()}</Dt></Dt></TradDt>"
-        f"<SttlmDt><Dt><Dt>{instruction.settlement_date.isoformat()}</Dt></Dt></SttlmDt>"
+        "<TradDtls>"
+        f"{_place_and_dates(instruction.venue, instruction.trade_date, instruction.settlement_date)}"
         # Yldd false: a price, not a yield. The alternatives (discount, par, premium) would claim what nobody told us.
         f"<DealPric><Tp><Yldd>false</Yldd></Tp><Val>{_deal_price(instruction)}</Val></DealPric></TradDtls>"
+    )
+
+
+@_shared
+def _place_and_dates(venue: str, trade_date: date, settlement_date: date) -> str:
+    market = _text("TradDtls/PlcOfTrad/MktTpAndId/Id/MktIdrCd", venue)
+    market_type = "OTCO" if venue in _OFF_EXCHANGE else "EXCH"
+    return (
+        f"<PlcOfTrad><MktTpAndId><Id><MktIdrCd>{market}</MktIdrCd></Id><Tp><Cd>{market_type}</Cd></Tp></MktTpAndId>"
+        f"</PlcOfTrad><TradDt><Dt><Dt>{trade_date.isoformat()}</Dt></Dt></TradDt>"
+        f"<SttlmDt><Dt><Dt>{settlement_date.isoformat()}</Dt></Dt></SttlmDt>"
     )
 
 
@@ -107,21 +121,30 @@ def _deal_price(instruction: SettlementInstruction) -> str:
     return f'<Amt Ccy="{currency}">{price}</Amt>'
 
 
+@_shared
+def _instrument(isin: str) -> str:
+    return f"<FinInstrmId><ISIN>{_text('FinInstrmId/ISIN', isin)}</ISIN></FinInstrmId>"
+
+
 def _quantity_and_account(instruction: SettlementInstruction) -> str:
     tag = "FaceAmt" if instruction.instrument_type.is_debt else "Unit"
     element = f"QtyAndAcctDtls/SttlmQty/Qty/{tag}"
     if not (instruction.quantity.is_finite() and instruction.quantity > 0):
         raise MessageInvalid(element=element, found=str(instruction.quantity), expected="a positive quantity")
-    account = _text("QtyAndAcctDtls/SfkpgAcct/Id", instruction.own_chain.safekeeping_account)
     return (
         f"<QtyAndAcctDtls><SttlmQty><Qty><{tag}>{_plain(instruction.quantity)}</{tag}></Qty></SttlmQty>"
-        f"<SfkpgAcct><Id>{account}</Id></SfkpgAcct></QtyAndAcctDtls>"
+        f"{_own_account(instruction.own_chain.safekeeping_account)}</QtyAndAcctDtls>"
     )
 
 
-def _other_side(instruction: SettlementInstruction) -> str:
-    tag = "RcvgSttlmPties" if instruction.movement is Movement.DELIVER else "DlvrgSttlmPties"
-    chain = instruction.counterparty_chain
+@_shared
+def _own_account(account: str) -> str:
+    return f"<SfkpgAcct><Id>{_text('QtyAndAcctDtls/SfkpgAcct/Id', account)}</Id></SfkpgAcct>"
+
+
+@_shared
+def _other_side(movement: Movement, chain: SettlementChain) -> str:
+    tag = "RcvgSttlmPties" if movement is Movement.DELIVER else "DlvrgSttlmPties"
     depository = _text(f"{tag}/Dpstry/Id/AnyBIC", chain.depository_bic)
     return (
         f"<{tag}><Dpstry><Id><AnyBIC>{depository}</AnyBIC></Id></Dpstry>"

@@ -57,6 +57,14 @@ def test_a_total_is_apportioned_by_largest_remainder(total: Decimal, weights: li
     assert sorted(order[: len(raised)]) == raised
 
 
+@given(st.decimals(-(10**9), 10**9, places=2), st.integers(2, 5))
+def test_one_share_takes_all_in_the_form_that_several_have(total: Decimal, digits: int) -> None:
+    """A row of state that spells the same amount otherwise would be another row; minus nothing is nothing."""
+    (alone,) = money.apportion(total, [Decimal("0.3")], digits=digits)
+    first, _ = money.apportion(total, [Decimal("0.3"), Decimal(0)], digits=digits)
+    assert str(alone) == str(first)
+
+
 def test_what_cannot_be_divided_is_refused() -> None:
     """A total that is finer than its unit would not be conserved; nothing weighs nothing."""
     with pytest.raises(ValueError, match="finer than 2 decimals"):
