@@ -20,7 +20,7 @@ READY := $(VENV)/.ready
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## Build the virtual environment from uv.lock (a minute, once)
 
@@ -31,7 +31,7 @@ demo: $(READY) ## Run the sample day in one process, without any server (10 s)
 	@$(PY) -m deploy.local.demo
 
 ##@ Check
-.PHONY: test check format bench crunch sim chaos
+.PHONY: test check format bench bench-check crunch sim chaos
 
 test: $(READY) ## Every check and every test; what the build server runs
 	@$(PY) -m deploy.local.check
@@ -45,6 +45,9 @@ format: $(READY) ## Format the code and mend what the linter can mend
 
 bench: $(READY) ## Measure throughput and latency
 	$(PY) -m tests.bench
+
+bench-check: $(READY) ## Test the programs it is measured beside: they do the same work
+	@$(PY) -m deploy.local.check --bench
 
 crunch: $(READY) ## Twenty times the usual rate for a minute, and the way back [MINUTES=5 RATE=30]
 	@$(PY) -m tests.crunch $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(RATE),--rate '$(RATE)')

@@ -29,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "long: minutes, most of them waiting; runs beside the tests without a server; implies server"
     )
+    config.addinivalue_line(
+        "markers", "bench: builds and runs a program the service is measured beside; `make bench-check`; implies server"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         asks_late = any(isinstance(value, str) and value in _SERVER_PARAMETERS for value in parameters)
-        if asks_late or _SERVER_FIXTURES.intersection(item.fixturenames) or _is_marked(item, "alone", "long"):
+        if asks_late or _SERVER_FIXTURES.intersection(item.fixturenames) or _is_marked(item, "alone", "long", "bench"):
             item.add_marker("server")
 
 

@@ -2,11 +2,15 @@
 
     python -m deploy.local.check            # all: what `make test` and the build server run
     python -m deploy.local.check --fast     # without the tests that need a server: what `make check` runs
+    python -m deploy.local.check --bench    # the tests of what it is measured beside: what `make bench-check` runs
 
 The tests run in four parts: those without a server two at a time, and beside them, for most of its minutes are waiting,
 `make chaos` in its short form; those with a server two at a time (each of the two processes has a broker of its own);
 then those whose promise is about time one after the other with the machine to themselves. Each part names its ten
 slowest tests, and at the end a table says how long each part took. The exit code is 0 only when every part was green.
+
+Tests marked `bench` are about the programs this service is measured beside, and about nothing that it does itself: they
+build those first. They have a run of their own, so that `make test` needs no toolchain of theirs.
 """
 
 from __future__ import annotations
@@ -66,9 +70,14 @@ def parts(*, fast: bool) -> list[Part]:
     ]
     if not fast:
         checks[-1] = replace(checks[-1], beside=_tests("chaos", "long"))
-        checks.append(_tests("with a server", "server and not alone and not long", *_TWO_AT_A_TIME))
+        checks.append(_tests("with a server", "server and not alone and not long and not bench", *_TWO_AT_A_TIME))
         checks.append(_tests("alone", "alone"))
     return checks
+
+
+def bench_parts() -> list[Part]:
+    """The checks of the programs that the service is measured beside."""
+    return [_tests("bench", "bench")]
 
 
 def run(checks: Sequence[Part]) -> int:
@@ -99,10 +108,12 @@ def table(outcomes: Sequence[Outcome], seconds: float, not_run: Sequence[str] = 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks that the arguments ask for; the exit code for the shell."""
     parser = argparse.ArgumentParser(prog="deploy.local.check", description="Run every check of the project.")
-    parser.add_argument("--fast", action="store_true", help="leave out the tests that need a server")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--fast", action="store_true", help="leave out the tests that need a server")
+    which.add_argument("--bench", action="store_true", help="only the tests of what the service is measured beside")
     options = parser.parse_args(arguments)
     try:
-        return run(parts(fast=options.fast))
+        return run(bench_parts() if options.bench else parts(fast=options.fast))
     except KeyboardInterrupt:
         return _INTERRUPTED
 
@@ -113,7 +124,7 @@ def _tool(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def _tests(name: str, marks: str, *options: str) -> Part:
-    """The tests with these marks. No marks overlap and all together leave no test out."""
+    """The tests with these marks. No marks overlap; those of `parts` and `bench_parts` together leave no test out."""
     return Part(name=name, command=_tool("pytest", "-m", marks, "--durations", "10", *options))
 
 

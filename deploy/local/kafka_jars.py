@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from deploy.local.tools import LocalServerError, find_java, find_maven
+from deploy.local.maven import Maven
+from deploy.local.tools import LocalServerError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCAL = REPOSITORY / ".local"
 """Everything that is made on this machine and can be made again; not in version control."""
 POM = REPOSITORY / "deploy" / "kafka" / "pom.xml"
 
-_MAVEN_SECONDS_MAX = 600.0
 _STAMP = ".complete"
-_SHOWN_LINES_MAX = 15
 
 
 def kafka_version(pom: Path = POM) -> str:
@@ -64,33 +61,17 @@ def _is_complete(libs: Path, digest: str) -> bool:
 
 def _fetch(pom: Path, libs: Path, digest: str) -> None:
     """Fetch into a directory beside it, stamp that, and give it the final name in one step."""
-    maven, java = find_maven(), find_java()
+    command = [
+        "--strict-checksums", "--file", str(pom),
+        "dependency:copy-dependencies", "-DincludeScope=runtime",
+    ]  # fmt: skip
+    maven = Maven.find()
     partial = libs.with_name(libs.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     print(
         f"Fetching Apache Kafka {kafka_version(pom)} from Maven Central (44 MB, once) ...", file=sys.stderr, flush=True
     )
-    _run_maven(maven, java, pom, partial)
+    maven.run([*command, f"-DoutputDirectory={partial}"], purpose="fetch the Kafka jars")
     (partial / _STAMP).write_text(digest)
     shutil.rmtree(libs, ignore_errors=True)
     partial.rename(libs)
-
-
-def _run_maven(maven: Path, java: Path, pom: Path, target: Path) -> None:
-    command = [
-        str(maven), "--quiet", "--batch-mode", "--strict-checksums", "--file", str(pom),
-        "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}",
-    ]  # fmt: skip
-    environment = dict(os.environ)
-    if str(java.parents[1]) != environment.get("JAVA_HOME"):
-        environment.pop("JAVA_HOME", None)  # mvn would insist on it, though the good Java is the one on PATH
-    try:
-        answer = subprocess.run(  # noqa: S603  # a command of ours
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=_MAVEN_SECONDS_MAX, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise LocalServerError(f"Maven did not fetch the Kafka jars within {_MAVEN_SECONDS_MAX:.0f} s.") from None
-    if answer.returncode != 0:
-        said = (answer.stdout + answer.stderr).strip().splitlines()[-_SHOWN_LINES_MAX:]
-        raise LocalServerError("Maven could not fetch the Kafka jars. It said:\n" + "\n".join(said))

@@ -86,13 +86,23 @@ def test_what_runs_beside_another_counts_as_much(
 
 def test_every_test_runs_in_exactly_one_part() -> None:
     """Marks that overlap or leave a gap would run a test twice or, worse, never."""
-    parts = [found for part in check.parts(fast=False) for found in (part, part.beside) if found is not None]
+    every = [*check.parts(fast=False), *check.bench_parts()]
+    parts = [found for part in every for found in (part, part.beside) if found is not None]
     chosen = [part.command[part.command.index("-m") + 1] for part in parts if "-m" in part.command]
 
-    # Whatever is marked `alone` or `long` is marked `server` too.
-    for marks in (set[str](), {"server"}, {"server", "alone"}, {"server", "long"}):
-        values = {name: name in marks for name in ("server", "alone", "long")}
+    # Whatever is marked `alone`, `long` or `bench` is marked `server` too.
+    for marks in (set[str](), {"server"}, {"server", "alone"}, {"server", "long"}, {"server", "bench"}):
+        values = {name: name in marks for name in ("server", "alone", "long", "bench")}
         assert [eval(text, {}, values) for text in chosen].count(True) == 1
+
+
+def test_only_tests_of_what_is_measured_are_left_to_a_run_of_their_own() -> None:
+    """A test of the service with that mark would be a test that `make test` no longer runs."""
+    mark = "mark." + "bench"
+    marked = {path for path in (REPOSITORY / "tests").rglob("*.py") if mark in path.read_text(encoding="utf-8")}
+
+    assert marked
+    assert {path.parent for path in marked} == {REPOSITORY / "tests" / "bench"}
 
 
 def test_the_tools_are_those_of_this_environment() -> None:

@@ -21,6 +21,7 @@ TARGETS = [
     "check",
     "format",
     "bench",
+    "bench-check",
     "crunch",
     "sim",
     "chaos",
