@@ -8,27 +8,78 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from deploy.local.guarded_process import GuardedProcess
 from deploy.local.kafka_jars import REPOSITORY
 from services.adapters.kafka_log import KafkaLog
+from services.adapters.reference_files import topic_of
 from services.adapters.topic_codec import FormatCodec
-from services.domain.record import Record
+from services.domain.event import CapturedTrade, EnrichedTrade, ExceptionEvent
+from services.domain.reason import Reason
+from services.domain.record import Record, replace
+from services.domain.reference import REFERENCE_KINDS, Instrument, Party, ReferenceRecord
 from services.engine.log import LogRecord, OutgoingRecord, TopicPartition
+from services.enrichment.process import EXCEPTIONS_TOPIC, INPUT_TOPIC, OUTPUT_TOPIC, EnrichmentStage
+from services.enrichment.rules import WAIT_REASONS
 from services.pipeline import make_codec
+from services.stage import Outcome, Publish, Received
 from tests.bench import environments, varied_trades
+from tests.memory_state import MemoryState
+from tests.support.app import send_reference
 from tests.support.broker import create_topics
 
 pytestmark = pytest.mark.bench
 COUNT = 2_000
 PARTITIONS = 4
 WAIT_SECONDS_MAX = 120.0
+# It does not leave its group when it ends: the next one waits until the group has missed it for so long.
+QUICK_RESTART = ("--setting", "consumer.session.timeout.ms=6000")
 THREADS = pytest.mark.parametrize("threads", [1, 2])
+CAPTURED, ENRICHED, EXCEPTIONS = INPUT_TOPIC, OUTPUT_TOPIC, EXCEPTIONS_TOPIC
+REASONS = WAIT_REASONS | {
+    Reason.PRICE_TYPE_UNSUITABLE,
+    Reason.SETTLEMENT_TYPE_UNSUITABLE,
+    Reason.SETTLEMENT_DATE_NOT_BUSINESS_DAY,
+}
+"""Every one that enrichment gives (services/enrichment/__init__.py)."""
+K = TypeVar("K")
+V = TypeVar("V")
+Keyed = list[tuple[bytes, Record]]
+
+
+class Expected:
+    """What the stage of this service makes of the same trades, in memory."""
+
+    def __init__(self, reference: Iterable[ReferenceRecord]) -> None:
+        self._state, self._stage = MemoryState(), EnrichmentStage()
+        self._found: list[Publish] = []
+        self.learn(reference)
+
+    def learn(self, reference: Iterable[ReferenceRecord]) -> None:
+        """More reference data; what waited for it goes on."""
+        for row in reference:
+            self._state.reference.put(row)
+        self._keep(self._stage.on_time(self._state, now_us=0))
+
+    def take(self, trades: Iterable[CapturedTrade]) -> None:
+        batch = [Received(topic=CAPTURED, key=trade.order_id, event=trade, timestamp_us=0) for trade in trades]
+        self._keep(self._stage.process(batch, self._state, now_us=0))
+
+    def _keep(self, outcomes: Iterable[Outcome]) -> None:
+        self._found += [outcome for outcome in outcomes if isinstance(outcome, Publish)]
+
+    def of(self, topic: str) -> Keyed:
+        """Keys and events of a topic in their order."""
+        return [(publish.key.encode(), publish.event) for publish in self._found if publish.topic == topic]
+
+    def exceptions(self) -> list[ExceptionEvent]:
+        return [event for _, event in self.of(EXCEPTIONS) if isinstance(event, ExceptionEvent)]
 
 
 class Ground:
@@ -48,13 +99,24 @@ class Ground:
         self.log.send(records)
         return [(record.key, record.value) for record in records]
 
+    def prepare_enrichment(self, reference: Sequence[ReferenceRecord], trades: Iterable[CapturedTrade]) -> None:
+        """All topics the measure needs, filled."""
+        self.create(CAPTURED, ENRICHED, EXCEPTIONS)
+        topics = [self.prefixed(topic_of(kind)) for kind in REFERENCE_KINDS]
+        create_topics(self._servers, *topics, partitions=PARTITIONS, cleanup_policy="compact")
+        self.send_reference(reference)
+        self.send(CAPTURED, ((trade.order_id, trade) for trade in trades))
+
+    def send_reference(self, rows: Iterable[ReferenceRecord]) -> None:
+        send_reference(self.log, self.codec, rows)
+
     def prefixed(self, topic: str) -> str:
         return self._prefix + topic
 
     @contextmanager
     def running(self, measure: str, threads: int) -> Iterator[GuardedProcess]:
-        command = [*environments.kafka_streams(), "--threads", str(threads)]
-        command += ["--state-directory", str(self._folder / "state"), measure, self._servers, self._prefix]
+        command = environments.kafka_streams()
+        command += ["--threads", str(threads), *QUICK_RESTART, measure, self._servers, self._prefix]
         process = GuardedProcess(command, directory=REPOSITORY, output=self.output, grace_seconds=20.0)
         try:
             yield process
@@ -86,9 +148,9 @@ def ground(kafka: str, prefix: str, tmp_path: Path) -> Iterator[Ground]:
     made.log.close()
 
 
-def by_key(pairs: Iterable[tuple[bytes | None, bytes | None]]) -> dict[bytes | None, list[bytes | None]]:
+def by_key(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
     """The values under each key, in their order."""
-    found: dict[bytes | None, list[bytes | None]] = defaultdict(list)
+    found: dict[K, list[V]] = defaultdict(list)
     for key, value in pairs:
         found[key].append(value)
     return found
@@ -96,6 +158,30 @@ def by_key(pairs: Iterable[tuple[bytes | None, bytes | None]]) -> dict[bytes | N
 
 def pairs_of(records: Sequence[LogRecord]) -> list[tuple[bytes | None, bytes | None]]:
     return [(record.key, record.value) for record in records]
+
+
+def events_of(ground: Ground, topic: str, records: Sequence[LogRecord]) -> dict[bytes, list[Record]]:
+    """Decoded values under each key, written as our codec writes them; without the time at which it was done."""
+    found: dict[bytes, list[Record]] = defaultdict(list)
+    for record in records:
+        event = ground.codec.decode(topic, record.value)
+        assert ground.codec.encode(topic, event) == record.value
+        if isinstance(event, ExceptionEvent):
+            assert event.raised_at_us > 0
+            event = replace(event, raised_at_us=0)
+        assert record.key is not None
+        found[record.key].append(event)
+    return found
+
+
+def by_trade(found: Mapping[bytes, Sequence[Record]]) -> dict[str, list[Record]]:
+    """Versions of each trade in their order."""
+    trades: dict[str, list[Record]] = defaultdict(list)
+    for events in found.values():
+        for event in events:
+            assert isinstance(event, EnrichedTrade)
+            trades[event.trade_id].append(event)
+    return trades
 
 
 @THREADS
@@ -122,6 +208,60 @@ def test_avro_comes_back_byte_for_byte(ground: Ground, threads: int) -> None:
         copied = ground.await_records(process, "out", COUNT)
 
     assert by_key(pairs_of(copied)) == by_key(sent)
+
+
+@THREADS
+def test_enrichment_gives_what_the_stage_gives(ground: Ground, threads: int) -> None:
+    """Byte for byte: trades in the order of their keys, and the exceptions of those that wait or are refused."""
+    trades = [*varied_trades.captured_trades(COUNT)]
+    reference = varied_trades.reference_rows()
+    expected = Expected(reference)
+    expected.take(trades)
+    ground.prepare_enrichment(reference, trades)
+
+    with ground.running("enrichment", threads) as process:
+        enriched = ground.await_records(process, ENRICHED, len(expected.of(ENRICHED)))
+        raised = ground.await_records(process, EXCEPTIONS, len(expected.of(EXCEPTIONS)))
+
+    assert len(enriched) > COUNT // 3
+    assert {event.reason for event in expected.exceptions()} == REASONS
+    assert events_of(ground, ENRICHED, enriched) == by_key(expected.of(ENRICHED))
+    assert events_of(ground, EXCEPTIONS, raised) == by_key(expected.of(EXCEPTIONS))
+
+
+def test_trades_that_wait_go_on_after_a_restart(ground: Ground) -> None:
+    """What waits is in the changelog, later versions included, and is tried when reference data is read anew."""
+    trades = [*varied_trades.captured_trades(COUNT, seed=2)]
+    late = [row for row in varied_trades.reference_rows() if isinstance(row, Instrument | Party)][::2]
+    early = [row for row in varied_trades.reference_rows() if row not in late]
+    expected = Expected(early)
+    expected.take(trades)
+    ground.prepare_enrichment(early, trades)
+    with ground.running("enrichment", 1) as process:
+        ground.await_records(process, ENRICHED, len(expected.of(ENRICHED)))
+        ground.await_records(process, EXCEPTIONS, len(expected.of(EXCEPTIONS)))
+    waited = len(expected.of(ENRICHED))
+    expected.learn(late)
+    ground.send_reference(late)
+
+    with ground.running("enrichment", 2) as process:
+        enriched = ground.await_records(process, ENRICHED, len(expected.of(ENRICHED)))
+        raised = ground.await_records(process, EXCEPTIONS, len(expected.of(EXCEPTIONS)))
+
+    assert len(enriched) > waited + COUNT // 10
+    # What waited overtakes other trades of its order, but no version of its own trade.
+    assert by_trade(events_of(ground, ENRICHED, enriched)) == by_trade(by_key(expected.of(ENRICHED)))
+    assert events_of(ground, EXCEPTIONS, raised) == by_key(expected.of(EXCEPTIONS))
+
+
+def test_missing_reference_data_ends_the_program(ground: Ground) -> None:
+    """Without it every trade would wait, which is another measure."""
+    ground.create(CAPTURED, ENRICHED, EXCEPTIONS)
+
+    with ground.running("enrichment", 1) as process:
+        assert process.wait(WAIT_SECONDS_MAX) == 2
+
+    assert f"topic {ground.prefixed('reference.instruments')} does not exist" in ground.output.read_text()
 
 
 def test_a_value_that_is_no_event_ends_the_program(ground: Ground) -> None:

@@ -70,7 +70,11 @@ def reference_rows() -> list[ref.ReferenceRecord]:
                 rounding_unit=Decimal("0.10"), effective_by="SETTLEMENT_DATE"),
         _charge("DE", "EUR", "C_UP", rate_of_gross=Decimal("0.001"), valid_from=date(2025, 1, 1)),
     ]  # fmt: skip
-    return [*load_directory(MARKET_DATA), *load_directory(SAMPLE_DATA), *charges]
+    without_cycle = Instrument(
+        isin="BRPETRACNOR9", name="Petrobras", instrument_type=InstrumentType.EQUITY, settlement_market="BR",
+        currency="EUR", issuer_country="BR", denomination=Decimal(1),
+    )  # fmt: skip
+    return [*load_directory(MARKET_DATA), *load_directory(SAMPLE_DATA), without_cycle, *charges]
 
 
 def captured_trades(count: int, seed: int = 1) -> Iterator[CapturedTrade]:

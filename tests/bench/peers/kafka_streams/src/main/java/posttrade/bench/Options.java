@@ -7,22 +7,19 @@ import java.util.List;
 import java.util.Map;
 
 /** What the command line asks for. */
-record Options(
-        int threads, String stateDirectory, Map<String, String> settings, String measure, String servers, String prefix) {
-    private static final String USAGE = "usage: Main [--threads N] [--state-directory DIRECTORY] [--setting NAME=VALUE]..."
-            + " pass-through|avro|enrichment SERVERS PREFIX";
+record Options(int threads, Map<String, String> settings, String measure, String servers, String prefix) {
+    private static final String USAGE =
+            "usage: Main [--threads N] [--setting NAME=VALUE]... pass-through|avro|enrichment SERVERS PREFIX";
 
     static Options parse(String[] arguments) {
         Deque<String> left = new ArrayDeque<>(List.of(arguments));
         int threads = 1;
-        String stateDirectory = null;
         Map<String, String> settings = new HashMap<>();
         while (!left.isEmpty() && left.peek().startsWith("--")) {
             String option = left.pop();
             String value = next(left);
             switch (option) {
                 case "--threads" -> threads = Integer.parseInt(value);
-                case "--state-directory" -> stateDirectory = value;
                 case "--setting" -> {
                     String[] pair = value.split("=", 2);
                     if (pair.length != 2) {
@@ -39,7 +36,7 @@ record Options(
         if (!left.isEmpty() || threads < 1) {
             throw new IllegalArgumentException(USAGE);
         }
-        return new Options(threads, stateDirectory, settings, measure, servers, prefix);
+        return new Options(threads, settings, measure, servers, prefix);
     }
 
     private static String next(Deque<String> left) {

@@ -1,6 +1,5 @@
 package posttrade.bench;
 
-import java.nio.file.Path;
 import java.util.Map;
 import java.util.Properties;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
@@ -11,11 +10,10 @@ import org.apache.kafka.streams.StreamsConfig;
 final class Settings {
     private Settings() {}
 
-    static Properties of(Options options, Path stateDirectory) {
+    static Properties of(Options options) {
         Properties settings = new Properties();
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, options.prefix() + "kafka-streams-" + options.measure());
         settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, options.servers());
-        settings.put(StreamsConfig.STATE_DIR_CONFIG, stateDirectory.toString());
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, options.threads());
         settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 100); // the default of exactly_once_v2, said aloud
