@@ -8,6 +8,8 @@ import org.apache.kafka.streams.StreamsConfig;
 
 /** The settings of the run; README.md says which were tried. */
 final class Settings {
+    private static final int RECORDS_PER_POLL_MAX = 5_000;
+
     private Settings() {}
 
     static Properties of(Options options) {
@@ -21,6 +23,8 @@ final class Settings {
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.COMPRESSION_TYPE_CONFIG), "lz4");
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), 5);
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), 256 * 1024);
+        settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_POLL_RECORDS_CONFIG), RECORDS_PER_POLL_MAX);
+        settings.put(StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, RECORDS_PER_POLL_MAX);
         settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG), "earliest");
         for (Map.Entry<String, String> setting : options.settings().entrySet()) {
             settings.put(setting.getKey(), setting.getValue());
