@@ -9,9 +9,10 @@ from tests.support.broker import kafka, local_kafka, prefix
 
 __all__ = ["kafka", "local_kafka", "prefix"]
 
-settings.register_profile("gate", derandomize=True)
-settings.register_profile("explore", max_examples=1000)
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile("gate")
+# No example has a deadline: it would tell how busy the machine is.
 # A gate draws the same examples each time, so that a change is judged by what it changes. New examples are looked for
 # on purpose: `pytest --hypothesis-profile=explore`.
 
