@@ -17,7 +17,9 @@ was idle for so long that it may not have heard of a connection that was closed.
 that the log aborted our transaction. The time since `begin` can: before the transaction timeout the log aborts nothing,
 so then, unless the producer has a doubt, there is a newer worker and this one ends. Afterwards it takes its identity
 back and asks the log. If there was a newer worker after all it is fenced in its turn, early, and ends; of two workers
-of one slot one goes on.
+of one slot one goes on. The same is done once within ECHO_SECONDS_MAX after an identity that was asked for more than
+once, as after an outage: a request of an earlier try, which a busy log takes up last, fences the producer of ours that
+got the answer.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ REFUSED, UNKNOWN, EXPIRED, IDLE = "refused", "unknown", "expired", "idle"
 RECREATION_REASONS = (REFUSED, UNKNOWN, EXPIRED, SLOW, DISCONNECTED, IDLE)
 """Why a producer is replaced: its transaction was refused, its outcome is unknown, it was open for too long, its commit
 was slow, it lost a connection, or it was idle for IDLE_SECONDS_MAX."""
+ECHO_SECONDS_MAX = 60.0
 IDLE_SECONDS_MAX = 60.0  # from then on the client is silent about a connection that is closed
 
 
@@ -89,6 +92,8 @@ class Transactions:
         self._note_recreation = note_recreation
         self._doubt: str | None = None
         self._used_at = runtime.monotonic()
+        self._echo_until = self._used_at
+        """Until then a request of our own may fence us."""
         self._producer: TransactionalProducer = self._take_over()
 
     def commit(self, records: Sequence[OutgoingRecord], groups: Iterable[GroupOffsets]) -> None:
@@ -149,8 +154,9 @@ class Transactions:
         """Why the producer is to be replaced. Raises the error again when that would be wrong."""
         if isinstance(error, Fenced):
             # A request of an earlier transaction that came late can have opened one that then expired: see `doubt`.
-            early = self._runtime.monotonic() - began < self._producer.transaction_timeout_seconds
-            if early and self._producer.doubt is None:
+            now = self._runtime.monotonic()
+            early = now - began < self._producer.transaction_timeout_seconds
+            if early and self._producer.doubt is None and now >= self._echo_until:
                 raise error
             return EXPIRED
         if isinstance(error, CommitUnknown | Unavailable):
@@ -167,7 +173,17 @@ class Transactions:
         self._used_at = self._runtime.monotonic()
 
     def _take_over(self) -> TransactionalProducer:
-        return self._patience.ask(f"the identity {self._id}", lambda: self._log.producer(self._id))
+        tries = 0
+
+        def ask() -> TransactionalProducer:
+            nonlocal tries
+            tries += 1
+            return self._log.producer(self._id)
+
+        producer = self._patience.ask(f"the identity {self._id}", ask)
+        now = self._runtime.monotonic()
+        self._echo_until = now + ECHO_SECONDS_MAX if tries > 1 else now
+        return producer
 
     def close(self) -> None:
         """Let the producer go; nothing is open between rounds."""

@@ -21,6 +21,7 @@ from services.engine.log import (
 from services.engine.outage import NotAwaited, Patience
 from services.engine.runtime import SystemRuntime
 from services.engine.transaction import (
+    ECHO_SECONDS_MAX,
     EXPIRED,
     IDLE,
     IDLE_SECONDS_MAX,
@@ -224,6 +225,36 @@ def test_a_producer_that_was_idle_for_long_is_replaced() -> None:
     slot.clock.now += IDLE_SECONDS_MAX
     slot.commit()
     assert slot.reasons == [IDLE]
+
+
+def test_a_request_of_an_earlier_try_that_comes_late_does_not_end_the_worker() -> None:
+    """Seen after kills of a busy broker: the identity was ours at the fifth try, and the fourth fenced it."""
+    slot = Slot(commit=CommitUnknown("no answer"))
+    slot.log.refusals = [Unavailable("no coordinator"), Unavailable("no coordinator")]
+    with pytest.raises(InDoubt):
+        slot.commit()
+    slot.log.script = {"send_offsets": Fenced("newer: our own fourth try")}
+    with pytest.raises(InDoubt):
+        slot.commit()
+    slot.commit()
+    assert slot.reasons == [UNKNOWN, EXPIRED]
+    slot.log.script = {"send_offsets": Fenced("newer")}
+    with pytest.raises(Fenced):  # this identity was given at once: whoever fences it is another worker
+        slot.commit()
+
+
+def test_an_echo_is_not_believed_in_for_long() -> None:
+    """Else a slot that was given to two workers would go to and fro."""
+    slot = Slot(commit=CommitUnknown("no answer"))
+    slot.log.refusals = [Unavailable("no coordinator")]
+    with pytest.raises(InDoubt):
+        slot.commit()
+    slot.clock.now += IDLE_SECONDS_MAX / 2
+    slot.commit()
+    slot.clock.now += ECHO_SECONDS_MAX / 2
+    slot.log.script = {"commit": Fenced("newer")}
+    with pytest.raises(Fenced):
+        slot.commit()
 
 
 @pytest.mark.parametrize("error", [AbortRequired("x"), CommitUnknown("x"), Fenced("x")])
