@@ -43,8 +43,9 @@ format: $(READY) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Measure throughput and latency
-	$(PY) -m tests.bench
+bench: $(READY) ## Measure it beside its peers, 40 min [MEASURES=a,d ROUNDS= SCALE= PROGRAMS=]
+	@$(PY) -m tests.bench $(if $(MEASURES),--measures '$(MEASURES)') $(if $(ROUNDS),--rounds '$(ROUNDS)') \
+		$(if $(SCALE),--scale '$(SCALE)') $(if $(PROGRAMS),--programs '$(PROGRAMS)')
 
 bench-check: $(READY) ## Test the programs it is measured beside: they do the same work
 	@$(PY) -m deploy.local.check --bench

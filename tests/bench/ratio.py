@@ -39,13 +39,11 @@ FOLDER = REPOSITORY / ".local" / "bench" / "ratio"
 LOADS: tuple[tuple[str, str, Load], ...] = (
     ("bare", PASS_THROUGH, Load(300_000, 60_000)),
     ("engine", PASS_THROUGH, Load(250_000, 50_000)),
-    ("faust", PASS_THROUGH, Load(5_000, 1_000)),
     ("engine", PIPELINE, Load(3_000)),
     ("faust", PIPELINE, Load(300)),
 )
 """Program, measure and load in the order of a round: a few seconds each."""
 RATIOS: Mapping[str, tuple[str, str]] = {
-    "pass-through, times stock Faust": (PASS_THROUGH, "faust"),
     "pass-through, share of the bare loop": (PASS_THROUGH, "bare"),
     "pipeline, times stock Faust": (PIPELINE, "faust"),
 }

@@ -74,12 +74,10 @@ def test_ratios_come_from_the_best_rounds() -> None:
     best: ratio.Best = {
         ("pass-through", "engine"): 90.0,
         ("pass-through", "bare"): 100.0,
-        ("pass-through", "faust"): 2.0,
         ("pipeline", "engine"): 30.0,
         ("pipeline", "faust"): 1.5,
     }
     assert ratio.ratios(best) == {
-        "pass-through, times stock Faust": 45.0,
         "pass-through, share of the bare loop": 0.9,
         "pipeline, times stock Faust": 20.0,
     }
