@@ -97,7 +97,7 @@ class Coordinator:
         recovery = Recovery(log, snapshots.store, metrics, runtime)
         self._patience = Patience(runtime, lambda: self._stopping)
         self._pulse = Pulse(runtime, self._patience)
-        self._assignments = Assignments(metrics, runtime)
+        self._assignments = Assignments(metrics, runtime, prefix=log.prefix)
         self._restorer = Restorer(log, recovery, runtime, self._patience, self._is_restoring_in_vain)
         self._commits = Commits(
             log, transactional_id, runtime=runtime, patience=self._patience, metrics=metrics, awaited=self._awaited
