@@ -228,7 +228,7 @@ class Coordinator:
         due = self._runtime.monotonic() >= self._next_tick or self._reference.take_changed()
         polled: list[Polled] = [item for item in items if isinstance(item, Polled)]
         others = [item for item in items if item is not WAKE_UP and not isinstance(item, Polled)]
-        if due or others or self._in_flight.is_over or self._stopping:
+        if due or others or self._in_flight.is_over:
             await self._land()
         for item in others:
             if isinstance(item, Exception):

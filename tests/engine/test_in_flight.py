@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from services.engine import coordinator, proving
-from services.engine.log import TopicPartition
+from services.engine.log import LogError, TopicPartition
 from services.engine.member import Polled, Rebalance
 from services.engine.state import Progress
 from services.engine.work import Batch
@@ -264,3 +264,36 @@ async def test_a_stop_lands_the_transaction_and_drops_what_was_decided_above_it(
     await until(log, lambda: count(log, "counted") == 2, next_worker)
     await next_worker.end()
     check_counting(log)
+
+
+async def test_who_ends_because_of_something_else_sees_the_transaction_out_before_leaving_the_group() -> None:
+    """Whoever takes the partitions up would wait for it, and refuse what of it is still to be sent."""
+
+    def deliver(batch: Batch) -> None:
+        if any(record.offset == 1 for record in batch.records):
+            batch.failure = LogError("the agent broke")
+            batch.finished.set()
+        else:
+            batch.process()
+
+    log = FaultyLog()
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting(), deliver=deliver)
+    await until(log, lambda: worker.coordinator.ready, worker)
+    (member,) = worker.coordinator._members
+    counted_before_leaving: list[int] = []
+    leave = member.leave
+
+    async def noted() -> None:
+        counted_before_leaving.append(count(log, "counted"))
+        await leave()
+
+    member.leave = noted  # type: ignore[method-assign]
+    log.send([said("a", 1)])
+    await until(log, held.reached, worker)
+    log.send([said("a", 2)])
+    await until(log, lambda: worker.coordinator._stopping, worker)
+    held.release()
+    assert str(await worker.failed()) == "the agent broke"
+    assert counted_before_leaving == [1]
+    assert log.group(member.group).committed[TopicPartition("said", committed(log, "said")[0].partition)] == 1
