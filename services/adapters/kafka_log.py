@@ -65,27 +65,27 @@ class KafkaLog:
     ) -> None:
         """Remember where the cluster is; nothing connects yet. `client_settings` (security …) go to every client."""
         self._base: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, **(client_settings or {})}
-        self._prefix = prefix
+        self.prefix = prefix
         self._timeouts = timeouts
         self._tools: Producer | None = None
         self._admin_client: AdminClient | None = None
 
     def consumer(self, group: str, topics: Sequence[str], listener: RebalanceListener) -> KafkaGroupConsumer:
         """Join a group."""
-        return KafkaGroupConsumer(self._base, self._prefix, group, topics, listener, self._timeouts)
+        return KafkaGroupConsumer(self._base, self.prefix, group, topics, listener, self._timeouts)
 
     def producer(self, transactional_id: str) -> KafkaTransactionalProducer:
         """Take over an identity and abort what its predecessor left open."""
-        return KafkaTransactionalProducer(self._base, self._prefix, transactional_id, self._timeouts)
+        return KafkaTransactionalProducer(self._base, self.prefix, transactional_id, self._timeouts)
 
     def reader(self, offsets: Mapping[TopicPartition, int]) -> KafkaReader:
         """Read from the given offsets on."""
         ends = self.end_offsets(offsets, committed_only=False)
-        return KafkaReader(self._base, self._prefix, offsets, ends)
+        return KafkaReader(self._base, self.prefix, offsets, ends)
 
     def reader_until(self, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> KafkaReader:
         """Read from the given offsets to the given ends; they must be stable, or the reader waits until they are."""
-        return KafkaReader(self._base, self._prefix, offsets, ends)
+        return KafkaReader(self._base, self.prefix, offsets, ends)
 
     def send(self, records: Iterable[OutgoingRecord]) -> None:
         """Write with an idempotent producer and wait for every acknowledgement."""
@@ -101,7 +101,7 @@ class KafkaLog:
             while True:
                 try:
                     self._tools.produce(
-                        self._prefix + record.topic,
+                        self.prefix + record.topic,
                         record.value,
                         record.key,
                         partition=ANY_PARTITION if record.partition is None else record.partition,
@@ -121,20 +121,20 @@ class KafkaLog:
     def partitions(self, topic: str) -> int:
         """Number of partitions of a topic."""
         try:
-            metadata = self._admin.list_topics(self._prefix + topic, timeout=ANSWER_SECONDS_MAX)
+            metadata = self._admin.list_topics(self.prefix + topic, timeout=ANSWER_SECONDS_MAX)
         except KafkaException as error:
             raise unanswered(error, "the cluster did not answer") from error
-        found = metadata.topics.get(self._prefix + topic)
+        found = metadata.topics.get(self.prefix + topic)
         if found is None or (found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART):
-            raise LogError(f"topic {self._prefix + topic} does not exist; run: posttrade topics apply")
+            raise LogError(f"topic {self.prefix + topic} does not exist; run: posttrade topics apply")
         if found.error is not None:
             failure = KafkaException(found.error)
-            raise unanswered(failure, f"topic {self._prefix + topic} could not be looked up") from failure
+            raise unanswered(failure, f"topic {self.prefix + topic} could not be looked up") from failure
         return len(found.partitions)
 
     def topic_id(self, topic: str) -> str:
         """Ids of cluster and topic."""
-        return topic_id(self._admin, self._prefix + topic, ANSWER_SECONDS_MAX)
+        return topic_id(self._admin, self.prefix + topic, ANSWER_SECONDS_MAX)
 
     def start_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Log start offset of each partition."""
@@ -182,10 +182,10 @@ class KafkaLog:
         return self._admin_client
 
     def _wire(self, partition: TopicPartition) -> KafkaTopicPartition:
-        return KafkaTopicPartition(self._prefix + partition.topic, partition.partition)
+        return KafkaTopicPartition(self.prefix + partition.topic, partition.partition)
 
     def _named(self, partition: KafkaTopicPartition) -> TopicPartition:
-        return TopicPartition(partition.topic.removeprefix(self._prefix), partition.partition)
+        return TopicPartition(partition.topic.removeprefix(self.prefix), partition.partition)
 
 
 def _listed(futures: Mapping[KafkaTopicPartition, Future[Any]]) -> dict[KafkaTopicPartition, int]:
@@ -311,15 +311,15 @@ class KafkaGroupConsumer:
         if error.code() in OFFSET_LOST_CODES and message.topic() is not None:
             partition = TopicPartition(str(message.topic())[len(self._prefix) :], int(message.partition() or 0))
             if self._starts.get(partition) is not None:  # else revoked, or not told yet: nothing was looked for
-                raise OffsetsLost(self.group, partition, self._whereabouts(partition))
+                raise OffsetsLost(self.group, partition, self._whereabouts(partition), prefix=self._prefix)
         elif error.code() in PASSING_CODES or error.retriable():
             LOGGER.debug("group %s waits: %s", self.group, error.str())
         elif error.code() in UNREADABLE_CODES:
             place = f"partition {message.partition()} of {message.topic()}"
             raise LogError(
-                f"group {self.group} cannot go on in {place}: what lies at offset {message.offset()} cannot be "
-                f"unpacked ({error.str()}). Have it sent anew in another form, remove it with kafka-delete-records, "
-                "and start the worker again"
+                f"group {self._prefix}{self.group} cannot go on in {place}: what lies at offset {message.offset()} "
+                f"cannot be unpacked ({error.str()}). Have it sent anew in another form, remove it with "
+                "kafka-delete-records, and start the worker again"
             )
         else:
             raise LogError(f"group {self.group} could not be read: {error.str()}")

@@ -83,6 +83,7 @@ class MemoryLog:
         A simulation gives a clock of its own and the condition on which calls wait for a change.
         """
         self.clock = clock
+        self.prefix = ""  # one installation only
         self._changed = changed or threading.Condition()
         self._id = f"memory-{uuid.uuid4().hex}"
         self._topics = {topic: [_Partition() for _ in range(count)] for topic, count in topics.items()}
@@ -353,7 +354,7 @@ class MemoryGroupConsumer:
             high = self._log.end_offsets([key], committed_only=False)[key]
             if not low <= position <= high:
                 cause = f"its next offset is {position}, but the partition holds offsets {low} to {high - 1}"
-                raise OffsetsLost(self.group, key, cause)
+                raise OffsetsLost(self.group, key, cause, prefix=self._log.prefix)
             found, self._positions[key] = self._log.fetch(key, position, records_max - len(records))
             records += found
         return records

@@ -31,6 +31,7 @@ from services.topics import TopicFormat
 app = typer.Typer(help="List, show, replay and discard what could not be processed.", no_args_is_help=False)
 
 MESSAGE_WIDTH_MAX = 90
+KEY_WIDTH_MAX = 40
 TEXT_CHARACTERS_MAX = 200
 _POLL_SECONDS = 0.1
 _AGE = re.compile(r"(\d{1,6})([smhd])")
@@ -138,10 +139,10 @@ def _print_table(cases: Sequence[Case], behind: dict[str, int]) -> None:
             case.id,
             case.service,
             case.error_class,
-            case.key,
+            _cut(case.key, KEY_WIDTH_MAX),
             age_text(now_ms - case.last.timestamp_ms),
             str(behind[case.id]) if case.final is None else case.final.outcome.value,
-            _cut(header(case.last, "err.message")),
+            _cut(header(case.last, "err.message"), MESSAGE_WIDTH_MAX),
         )
         for case in cases
     ]
@@ -158,8 +159,8 @@ def age_text(age_ms: int) -> str:
     return f"{seconds}s"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MESSAGE_WIDTH_MAX else f"{text[: MESSAGE_WIDTH_MAX - 1]}…"
+def _cut(text: str, width_max: int) -> str:
+    return text if len(text) <= width_max else f"{text[: width_max - 1]}…"
 
 
 def _oldest_ms(age: str) -> int:

@@ -24,8 +24,9 @@ SAY_SECONDS = 10.0
 class Assignments:
     """Keeps the time since each service was left without an assignment. Lives on the event loop."""
 
-    def __init__(self, metrics: Metrics, runtime: Runtime) -> None:
-        """No service yet."""
+    def __init__(self, metrics: Metrics, runtime: Runtime, *, prefix: str) -> None:
+        """No service yet. `prefix` is that of the log: what is said names groups as they are called on the wire."""
+        self._prefix = prefix
         self._metrics = metrics
         self._runtime = runtime
         self._inputs: dict[str, tuple[str, ...]] = {}
@@ -77,5 +78,5 @@ class Assignments:
                 log_event.warning(
                     "the group gives this worker no assignment; look at the broker that coordinates the group, and at "
                     "the group's members with kafka-consumer-groups --describe --state --members",
-                    service=service, group=consumer_group(service), seconds=round(seconds, 1),
+                    service=service, group=self._prefix + consumer_group(service), seconds=round(seconds, 1),
                 )  # fmt: skip

@@ -97,7 +97,7 @@ class Coordinator:
         recovery = Recovery(log, snapshots.store, metrics, runtime)
         self._patience = Patience(runtime, lambda: self._stopping)
         self._pulse = Pulse(runtime, self._patience)
-        self._assignments = Assignments(metrics, runtime)
+        self._assignments = Assignments(metrics, runtime, prefix=log.prefix)
         self._restorer = Restorer(log, recovery, runtime, self._patience, self._is_restoring_in_vain)
         self._commits = Commits(
             log, transactional_id, runtime=runtime, patience=self._patience, metrics=metrics, awaited=self._awaited
@@ -228,7 +228,7 @@ class Coordinator:
         due = self._runtime.monotonic() >= self._next_tick or self._reference.take_changed()
         polled: list[Polled] = [item for item in items if isinstance(item, Polled)]
         others = [item for item in items if item is not WAKE_UP and not isinstance(item, Polled)]
-        if due or others or self._in_flight.is_over or self._stopping:
+        if due or others or self._in_flight.is_over:
             await self._land()
         for item in others:
             if isinstance(item, Exception):

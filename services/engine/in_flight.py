@@ -143,11 +143,10 @@ class InFlight:
             self._metrics.count(member.stage.name, batch.result.tally, now_us=now_us)
 
     async def abandon(self, seconds_max: float) -> None:
-        """The worker ends because of something else: see the call out, and let the polling threads go."""
+        """The worker ends because of something else: see the call out."""
         flight, self._flight = self._flight, None
         if flight is not None:
             await asyncio.wait({flight.outcome}, timeout=seconds_max)
-            release(flight.polled)
             if flight.outcome.done() and not flight.outcome.cancelled():
                 flight.outcome.exception()  # looked at: what ends the worker is known already
 

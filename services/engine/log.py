@@ -2,7 +2,8 @@
 
 Two implementations, `services.adapters.kafka_log` and `services.adapters.memory_log`, pass one contract suite
 (tests/contract). Everything here blocks and is called from worker threads, never from the event loop. Names of topics,
-groups and transactional ids are the project's own; an implementation may prefix them on the wire.
+groups and transactional ids are the project's own; an implementation may prefix them on the wire. Its `prefix` is for
+sentences that a person acts upon: they have the names on the wire.
 
 Errors are named by their remedy:
 
@@ -55,12 +56,13 @@ class TopicPartition(NamedTuple):
 class OffsetsLost(LogError):
     """The next record of a group is not in the log: it was deleted unread, or the topic is another one by now."""
 
-    def __init__(self, group: str, partition: TopicPartition, cause: str) -> None:
-        """Name the place and what was found there; the sentence says what to do."""
+    def __init__(self, group: str, partition: TopicPartition, cause: str, *, prefix: str) -> None:
+        """Name the place and what was found there; the sentence says what to do. `prefix` is that of the log."""
+        wire_group, wire_topic, number = prefix + group, prefix + partition.topic, partition.partition
         super().__init__(
-            f"{group} cannot go on in partition {partition.partition} of {partition.topic}: {cause}. Records may be "
+            f"{wire_group} cannot go on in partition {number} of {wire_topic}: {cause}. Records may be "
             "lost: restore the topic, or decide what becomes of them and set the group's offset with "
-            f"kafka-consumer-groups --reset-offsets --group {group} --topic {partition.topic}:{partition.partition}; "
+            f"kafka-consumer-groups --reset-offsets --group {wire_group} --topic {wire_topic}:{number}; "
             "then start the worker again"
         )
 
@@ -229,6 +231,11 @@ class LogReader(Protocol):
 
 class Log(Protocol):
     """The whole log. Every call may raise Unavailable, after seconds at most."""
+
+    @property
+    def prefix(self) -> str:
+        """What stands on the wire before the name of every topic, group and transactional id; empty for nothing."""
+        ...
 
     def consumer(self, group: str, topics: Sequence[str], listener: RebalanceListener) -> GroupConsumer:
         """Join a group."""

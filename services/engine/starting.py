@@ -14,6 +14,7 @@ Without a row a partition was never read, and is read from its beginning, only i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -26,15 +27,32 @@ log_event = structlog.get_logger("posttrade.engine")
 class StateLost(LogError):
     """The state of a partition is older than what its group has committed, or is gone: going on would double work."""
 
-    def __init__(self, group: str, partition: TopicPartition, cause: str) -> None:
-        """Name the place and what was found; the sentence says what to do."""
-        number, service = partition.partition, group.rpartition(".")[2]
+    def __init__(self, group: str, partition: TopicPartition, cause: str, *, prefix: str) -> None:
+        """Name the place and what was found; the sentence says what to do. `prefix` is that of the log."""
+        wire_group, wire_topic, number = prefix + group, prefix + partition.topic, partition.partition
+        changelog = prefix + changelog_topic(group.rpartition(".")[2])
         super().__init__(
-            f"{group} cannot go on in partition {number} of {partition.topic}: {cause}. Restore "
-            f"{changelog_topic(service)} from a copy, or set the offset back to what its state knows with "
-            f"kafka-consumer-groups --reset-offsets --group {group} --topic {partition.topic}:{number} (a new "
+            f"{wire_group} cannot go on in partition {number} of {wire_topic}: {cause}. Restore "
+            f"{changelog} from a copy, or set the offset back to what its state knows with "
+            f"kafka-consumer-groups --reset-offsets --group {wire_group} --topic {wire_topic}:{number} (a new "
             "installation: --delete-offsets); then start the worker again"
         )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A partition of a group, for what is said about it."""
+
+    group: str
+    partition: TopicPartition
+    prefix: str
+
+    def lost(self, cause: str) -> StateLost:
+        return StateLost(self.group, self.partition, cause, prefix=self.prefix)
+
+    def warn(self, sentence: str, told: int | None, known: int) -> None:
+        place = f"{self.partition.topic}[{self.partition.partition}]"
+        log_event.warning(sentence, group=self.group, partition=place, committed=told, known=known)
 
 
 def start_offsets(
@@ -55,6 +73,7 @@ def start_offsets(
     offsets: dict[TopicPartition, int] = {}
     first: dict[str, int] = {}
     for partition in partitions:
+        place = _Place(group, partition, log.prefix)
         known = _known(tables[partition.partition], partition)
         start, end = starts[partition], ends[partition]
         if committed is None:
@@ -62,13 +81,14 @@ def start_offsets(
             continue
         told = committed[partition]
         if known is None:
-            _check_never_read(group, partition, told, tables[partition.partition])
+            _check_never_read(place, told, tables[partition.partition])
             if told is None:
                 first[f"{partition.topic}[{partition.partition}]"] = start
-        offset = _agreed(group, partition, told, known, start, end)
+        offset = _agreed(place, told, known, start, end)
         if not start <= offset <= end:
             held = f"offsets {start} to {end - 1}" if start < end else f"no record, and goes on at offset {end}"
-            raise OffsetsLost(group, partition, f"its next offset is {offset}, but the partition holds {held}")
+            cause = f"its next offset is {offset}, but the partition holds {held}"
+            raise OffsetsLost(group, partition, cause, prefix=log.prefix)
         offsets[partition] = offset
     if first:
         log_event.info("partitions are read for the first time, from their beginning", group=group, offsets=first)
@@ -87,18 +107,17 @@ def _known(tables: Tables, partition: TopicPartition) -> int | None:
     return row.offsets.get(partition.topic) if isinstance(row, Progress) else None
 
 
-def _check_never_read(group: str, partition: TopicPartition, told: int | None, tables: Tables) -> None:
+def _check_never_read(place: _Place, told: int | None, tables: Tables) -> None:
     """An offset is not known of an input that this version reads for the first time, or of an untouched partition."""
-    if _key(partition.partition) in tables.rows[Progress]:
+    if _key(place.partition.partition) in tables.rows[Progress]:
         return
     if told is not None:
-        cause = f"the group has committed offset {told}, but the state holds no trace of it"
-        raise StateLost(group, partition, cause)
+        raise place.lost(f"the group has committed offset {told}, but the state holds no trace of it")
     if tables.count() > 0:
-        raise StateLost(group, partition, "its state does not say how far it was read, and the group has no offset")
+        raise place.lost("its state does not say how far it was read, and the group has no offset")
 
 
-def _agreed(group: str, partition: TopicPartition, told: int | None, known: int | None, start: int, end: int) -> int:
+def _agreed(place: _Place, told: int | None, known: int | None, start: int, end: int) -> int:
     """The one offset of two witnesses, either of which may be silent."""
     if known is None:
         return start if told is None else told
@@ -106,18 +125,13 @@ def _agreed(group: str, partition: TopicPartition, told: int | None, known: int 
         return known
     if start <= known <= end:
         if told is not None and told > known:
-            raise StateLost(group, partition, f"the group has committed offset {told}, but its state ends at {known}")
-        _warn("the group has forgotten offsets; its state knows them", group, partition, told, known)
+            raise place.lost(f"the group has committed offset {told}, but its state ends at {known}")
+        place.warn("the group has forgotten offsets; its state knows them", told, known)
         return known
     if told is not None and start <= told <= end:
-        _warn("the group's offset was set by hand and is obeyed", group, partition, told, known)
+        place.warn("the group's offset was set by hand and is obeyed", told, known)
         return told
     return known
-
-
-def _warn(sentence: str, group: str, partition: TopicPartition, told: int | None, known: int) -> None:
-    place = f"{partition.topic}[{partition.partition}]"
-    log_event.warning(sentence, group=group, partition=place, committed=told, known=known)
 
 
 def progress_changes(tables: Mapping[int, Tables], offsets: Mapping[TopicPartition, int]) -> dict[int, Progress]:

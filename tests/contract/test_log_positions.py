@@ -30,7 +30,7 @@ def _delete_below(log: Log, offset: int) -> None:
         log.delete_records({PARTITION: offset})
         return
     assert isinstance(log, KafkaLog)
-    place = KafkaTopicPartition(log._prefix + PARTITION.topic, PARTITION.partition, offset)
+    place = KafkaTopicPartition(log.prefix + PARTITION.topic, PARTITION.partition, offset)
     admin = _admin(log)  # must live until it has answered
     for deleted in admin.delete_records([place]).values():
         deleted.result(_ADMIN_SECONDS_MAX)
@@ -41,7 +41,7 @@ def _recreate(log: Log) -> None:
         log.recreate("single")
         return
     assert isinstance(log, KafkaLog)
-    name = log._prefix + "single"
+    name = log.prefix + "single"
     admin = _admin(log)
     for deleted in admin.delete_topics([name], operation_timeout=_ADMIN_SECONDS_MAX).values():
         deleted.result(_ADMIN_SECONDS_MAX)
@@ -115,7 +115,8 @@ def test_records_deleted_before_they_were_read_are_an_error_that_names_them(log:
     consumer.seek({PARTITION: 3})
     consumer.resume([PARTITION])
     sentence = str(_poll_until_lost(consumer))
-    assert "g cannot go on in partition 0 of single" in sentence
+    assert f"{log.prefix}g cannot go on in partition 0 of {log.prefix}single" in sentence
+    assert f"--group {log.prefix}g --topic {log.prefix}single:0" in sentence, "what is pasted must exist on the wire"
     assert "its next offset is 3, but the partition holds offsets 8 to 9" in sentence
     consumer.close()
 

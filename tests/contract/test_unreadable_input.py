@@ -52,7 +52,9 @@ def test_what_the_client_cannot_unpack_is_named_with_its_place_and_what_to_do(ka
     assert sender.flush(30) == 0
 
     consumer, _ = join(log, "g", "in")
-    place = re.escape(f"partition 0 of {prefix}.in: what lies at offset 0 cannot be unpacked")
+    place = re.escape(
+        f"group {prefix}.g cannot go on in partition 0 of {prefix}.in: what lies at offset 0 cannot be unpacked"
+    )
     with pytest.raises(LogError, match=f"{place}.*kafka-delete-records"):
         poll_count(consumer, 1)
     consumer.close()

@@ -35,7 +35,7 @@ class Clock(SystemRuntime):
 def _assignments(clock: Clock) -> tuple[Assignments, Metrics]:
     metrics = Metrics(version="test")
     metrics.register("counting", inputs=["said"], outputs=[], causes=[])
-    return Assignments(metrics, clock), metrics
+    return Assignments(metrics, clock, prefix="uat."), metrics
 
 
 def _told(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -69,7 +69,7 @@ def test_a_service_without_an_assignment_is_told_of_every_ten_seconds(joined: bo
         assert line["log_level"] == "warning"
         assert line["event"].startswith(WORDS)
         assert "kafka-consumer-groups --describe" in line["event"]
-        assert (line["service"], line["group"]) == ("counting", "posttrade.counting")
+        assert (line["service"], line["group"]) == ("counting", "uat.posttrade.counting"), "as the command needs it"
     assert [line["seconds"] for line in lines] == seconds
     assert _told(metrics, "unassigned_seconds") == 50.0
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from services.engine import coordinator
-from services.engine.log import TopicPartition
+from services.engine import coordinator, proving
+from services.engine.log import LogError, TopicPartition
+from services.engine.member import Polled, Rebalance
 from services.engine.state import Progress
 from services.engine.work import Batch
 from tests.engine.harness import (
@@ -23,7 +25,7 @@ from tests.engine.harness import (
     start_worker,
     until,
 )
-from tests.support.engine_stages import counting, half, joining, said
+from tests.support.engine_stages import PARTITIONS, counting, half, joining, said
 
 
 @pytest.fixture(autouse=True)
@@ -114,22 +116,133 @@ async def test_an_input_that_the_next_round_does_not_have_keeps_the_offset_of_th
     check_joining(log)
 
 
-async def test_a_rebalance_waits_for_the_transaction_on_its_way() -> None:
-    """The new owner reads what was committed; what was decided above it is the new owner's to decide again."""
+@pytest.mark.parametrize("fault", [None, ABORT, UNKNOWN, UNKNOWN_BUT_DONE])
+async def test_each_of_many_rounds_rests_on_the_one_before_it_and_on_no_other(fault: str | None) -> None:
+    """Under load no round ever finds the tables up to date: what was below the last one must be read from them."""
+    log, decided = FaultyLog(), Decided()
+    first = Held(log, FIRST)
+    worker = start_worker(log, counting(), deliver=decided)
+    await until(log, lambda: worker.coordinator.ready, worker)
+    if fault is not None:
+        log.faults["commit", FIRST + 1] = fault
+    log.send([said("a", 1)])
+    await until(log, first.reached, worker)
+    log.send([said("a", 2)])
+    await until(log, decided.has("said", 1), worker)
+    second = Held(log, FIRST + 1)
+    first.release()
+    await until(log, second.reached, worker)
+    log.send([said("a", 3)])
+    await until(log, decided.has("said", 2), worker)
+    assert count(log, "counted") == 1, "the second round was decided on the first, and the third on the second"
+    second.release()
+    await until(log, lambda: count(log, "counted") == 3, worker)
+    await worker.end()
+    check_counting(log)
+    assert not log.faults
+
+
+async def test_what_is_due_waits_for_the_transaction_on_its_way() -> None:
+    """It comes every second, and above rows that are not committed all rows would have to be looked through."""
+    due: list[bool] = []
+
+    def deliver(batch: Batch) -> None:
+        if batch.is_on_time_asked:
+            due.append(batch.overlay.is_settled)
+        batch.process()
+
+    log = FaultyLog()
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting(), deliver=deliver)
+    await until(log, lambda: worker.coordinator.ready, worker)
+    log.send([said("a", 1)])
+    await until(log, held.reached, worker)
+    before = len(due)
+    worker.coordinator._next_tick = 0.0
+    worker.coordinator._inbox.put_nowait(coordinator.WAKE_UP)
+    await until(log, worker.coordinator._inbox.empty, worker)
+    held.release()
+    await until(log, lambda: len(due) - before == PARTITIONS, worker)
+    await worker.end()
+    assert all(due)
+
+
+async def test_no_proof_is_made_beside_the_transaction_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first record after a long silence is on its way: a proof would take its offset back."""
     log, decided = FaultyLog(), Decided()
     held = Held(log, FIRST)
     worker = start_worker(log, counting(), deliver=decided)
     await until(log, lambda: worker.coordinator.ready, worker)
-    log.send(said(f"key-{number % 8}", number) for number in range(40))
+    log.send([said("a", 1)])
     await until(log, held.reached, worker)
-    log.send(said(f"key-{number % 8}", number) for number in range(40, 80))
+    monkeypatch.setattr(proving, "PROVE_SECONDS", 0.0)
+    log.send([said("a", 2)])
+    await until(log, decided.has("said", 1), worker)
+    held.release()
+    await until(log, lambda: count(log, "counted") == 2, worker)
+    await worker.end()
+    (place,) = {TopicPartition("said", record.partition) for record in committed(log, "said")}
+    assert log.group("posttrade.counting").committed[place] == 2
+    check_counting(log)
+
+
+async def test_what_is_on_its_way_is_not_taken_for_done() -> None:
+    """A proof would commit the offset behind it, and should it then be aborted, nobody would read it again."""
+    log = FaultyLog()
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting())
+    await until(log, lambda: worker.coordinator.ready, worker)
+    (member,) = worker.coordinator._members
+    assert member.consumer is not None
+    log.send([said("a", 1)])
+    await until(log, held.reached, worker)
+    worker.coordinator._next_tick = 0.0  # so that the outcome is waited for
+    worker.coordinator._inbox.put_nowait(coordinator.WAKE_UP)
+    await until(log, worker.coordinator._inbox.empty, worker)
+    polls = itertools.count()
+    poll_once = member._poll_once
+
+    def counted(timeout_seconds: float) -> tuple[Polled | None, bool]:
+        next(polls)
+        return poll_once(timeout_seconds)
+
+    member._poll_once = counted  # type: ignore[method-assign]
+    await until(log, lambda: next(polls) > 20, worker)
+    (place,) = {TopicPartition("said", record.partition) for record in committed(log, "said")}
+    assert member.settled.get(place, 0) == 0
+    held.release()
+    await until(log, lambda: member.settled.get(place) == 1, worker)
+    await worker.end()
+    check_counting(log)
+
+
+async def test_a_rebalance_waits_for_the_transaction_on_its_way() -> None:
+    """The group would go on without it, and refuse the offsets that are still to be sent."""
+    log = FaultyLog()
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting())
+    await until(log, lambda: worker.coordinator.ready, worker)
+    (member,) = worker.coordinator._members
+    taken_beside_one: list[bool] = []
+    take = member.take
+
+    def noted(rebalance: Rebalance) -> list[int]:
+        taken_beside_one.append(bool(worker.coordinator._in_flight))
+        return take(rebalance)
+
+    member.take = noted  # type: ignore[method-assign]
+    log.send([said("key-0", 0)])  # one poll: a second one would be waited for before the group is heard of again
+    await until(log, held.reached, worker)
     other = start_worker(log, counting(), slot=1)
-    await until(log, lambda: len(decided.offsets) > 0, worker, other)
+    await until(log, lambda: bool(member._untaken or taken_beside_one), worker, other)
+    log.send(said(f"key-{number % 8}", number) for number in range(1, 80))
     held.release()
     await until(log, lambda: count(log, "counted") == 80, worker, other)
     await until(log, lambda: worker.coordinator.ready and other.coordinator.ready, worker, other)
     await worker.end()
     await other.end()
+    assert taken_beside_one
+    assert not any(taken_beside_one), "it gave away, or took, a partition of which a transaction was on its way"
     check_counting(log)
 
 
@@ -151,3 +264,36 @@ async def test_a_stop_lands_the_transaction_and_drops_what_was_decided_above_it(
     await until(log, lambda: count(log, "counted") == 2, next_worker)
     await next_worker.end()
     check_counting(log)
+
+
+async def test_who_ends_because_of_something_else_sees_the_transaction_out_before_leaving_the_group() -> None:
+    """Whoever takes the partitions up would wait for it, and refuse what of it is still to be sent."""
+
+    def deliver(batch: Batch) -> None:
+        if any(record.offset == 1 for record in batch.records):
+            batch.failure = LogError("the agent broke")
+            batch.finished.set()
+        else:
+            batch.process()
+
+    log = FaultyLog()
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting(), deliver=deliver)
+    await until(log, lambda: worker.coordinator.ready, worker)
+    (member,) = worker.coordinator._members
+    counted_before_leaving: list[int] = []
+    leave = member.leave
+
+    async def noted() -> None:
+        counted_before_leaving.append(count(log, "counted"))
+        await leave()
+
+    member.leave = noted  # type: ignore[method-assign]
+    log.send([said("a", 1)])
+    await until(log, held.reached, worker)
+    log.send([said("a", 2)])
+    await until(log, lambda: worker.coordinator._stopping, worker)
+    held.release()
+    assert str(await worker.failed()) == "the agent broke"
+    assert counted_before_leaving == [1]
+    assert log.group(member.group).committed[TopicPartition("said", committed(log, "said")[0].partition)] == 1

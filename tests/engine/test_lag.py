@@ -209,7 +209,7 @@ async def test_a_question_that_waits_for_our_own_transaction_is_given_up() -> No
         next_offsets=dict[TopicPartition, int](),
     )  # fmt: skip
     metrics = Metrics(version="test")
-    meter = lag.LagMeter([], metrics, FaultyLog(), SYSTEM, on_thread, Assignments(metrics, SYSTEM))
+    meter = lag.LagMeter([], metrics, FaultyLog(), SYSTEM, on_thread, Assignments(metrics, SYSTEM, prefix=""))
     asking = asyncio.create_task(meter._committed(cast(Member, member), [partition]))
     await asyncio.sleep(0)
     member.next_offsets[partition] = 5

@@ -115,6 +115,19 @@ async def test_an_idle_worker_proves_itself_again_and_again(monkeypatch: pytest.
         assert worker.coordinator.ready
 
 
+async def test_a_transaction_with_records_is_a_proof_as_well() -> None:
+    """Else a busy worker would prove every half minute what each of its commits has proved."""
+    log = FaultyLog()
+    async with running(log, counting()) as worker:
+        await until(log, lambda: worker.coordinator.ready, worker)
+        (member,) = worker.coordinator._members
+        before = dict(member.proved_at)
+        log.send([said("a", 1)])
+        (number,) = {record.partition for record in committed(log, "said")}
+        await until(log, lambda: member.proved_at[number] > before[number], worker)
+        assert {n for n, at in member.proved_at.items() if at > before[n]} == {number}
+
+
 async def test_a_worker_that_cannot_prove_itself_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its group has gone on without it and it has not heard of that yet: whoever asks must learn it."""
     monkeypatch.setattr(proving, "PROVE_SECONDS", 0.05)

@@ -85,6 +85,32 @@ async def test_what_was_deleted_unread_stops_the_worker_with_the_offsets() -> No
     assert "its next offset is 10, but the partition holds offsets 25 to 29" in await _lost(log)
 
 
+def _of_one_of_several_installations() -> FaultyLog:
+    log = FaultyLog()
+    log.prefix = "uat."
+    return log
+
+
+async def test_the_command_for_an_operator_names_group_and_topic_as_they_are_called_on_the_wire() -> None:
+    """He pastes it: without the prefix it would move the offsets of another installation, or of nobody."""
+    on_the_wire = "kafka-consumer-groups --reset-offsets --group uat.posttrade.counting --topic uat.said:0"
+    log = _of_one_of_several_installations()
+    _say(log, 0, 10)
+    await _processed(log, 10)
+    log.recreate("state.counting")
+    lost = str(await start_worker(log, counting()).failed())
+    assert "uat.posttrade.counting cannot go on in partition 0 of uat.said" in lost
+    assert "Restore uat.state.counting from a copy" in lost
+    assert on_the_wire in lost
+
+    log = _of_one_of_several_installations()
+    _say(log, 0, 10)
+    await _processed(log, 10)
+    _say(log, 10, 30)
+    log.delete_records({PLACE: 25})
+    assert on_the_wire in str(await start_worker(log, counting()).failed())
+
+
 async def test_what_is_deleted_under_a_running_worker_stops_it_too() -> None:
     """Retention does not wait for a restart."""
     log = FaultyLog()
