@@ -166,6 +166,7 @@ def test_the_state_knows_at_once_whether_a_key_waits_and_no_other_does() -> None
     quarantine.park(overlay, quarantine.key_name("a"), record, attempt=1)
     quarantine.park(overlay, quarantine.own_name("b", 1), record, attempt=1)
     assert [overlay.is_held(key) for key in ("a", "b", "b/1", "")] == [True, False, False, False]
+    assert Overlay(tables, ReferenceData(), overlay).is_held("a"), "it is on its way"
     tables.apply(overlay.changes())
     later = Overlay(tables, ReferenceData())
     assert later.is_held("a")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from services.engine import coordinator, proving
-from services.engine.log import LogError, TopicPartition
+from services.engine.log import LogError, OutgoingRecord, TopicPartition
 from services.engine.member import Polled, Rebalance
 from services.engine.state import Progress
 from services.engine.work import Batch
@@ -214,6 +214,76 @@ async def test_what_is_on_its_way_is_not_taken_for_done() -> None:
     await until(log, lambda: member.settled.get(place) == 1, worker)
     await worker.end()
     check_counting(log)
+
+
+async def test_while_one_batch_is_made_durable_one_more_is_fetched_and_no_third() -> None:
+    """A commit that takes long must not fill the memory with what cannot be decided yet."""
+    log, decided = FaultyLog(), Decided()
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting(), deliver=decided)
+    await until(log, lambda: worker.coordinator.ready, worker)
+    (member,) = worker.coordinator._members
+    member.records_max = 1
+    member.adapt = lambda records, seconds: None  # type: ignore[method-assign]
+    open_at_most = 0
+    fetched: list[Polled] = []
+    post = member._post
+
+    def noted(item: object) -> None:
+        nonlocal open_at_most
+        if isinstance(item, Polled):
+            fetched.append(item)
+            open_at_most = max(open_at_most, sum(not polled.done.is_set() for polled in fetched))
+        post(item)
+
+    member._post = noted
+    log.send([said("a", 0)])  # taken by the poll under way, which asks for more than one
+    await until(log, held.reached, worker)
+    log.send(said("a", number) for number in range(1, 10))
+    await until(log, decided.has("said", 1), worker)
+    held.release()
+    await until(log, lambda: count(log, "counted") == 10, worker)
+    await worker.end()
+    assert open_at_most == 2
+    check_counting(log)
+
+
+async def test_a_record_waits_behind_one_whose_putting_aside_is_on_its_way() -> None:
+    """It would overtake: that its key is held is not in the tables yet."""
+    log, decided = FaultyLog(), Decided()
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting(), deliver=decided)
+    await until(log, lambda: worker.coordinator.ready, worker)
+    log.send([OutgoingRecord("said", b"a", b"not what was agreed")])
+    await until(log, held.reached, worker)
+    log.send([said("a", 2)])
+    await until(log, decided.has("said", 1), worker)
+    held.release()
+    await until(log, lambda: count(log, "dead-letters") + count(log, "counted") == 2, worker)
+    await worker.end()
+    classes = [dict(letter.headers)["err.class"] for letter in committed(log, "dead-letters")]
+    assert classes == [b"DECODE", b"PARKED"]
+
+
+async def test_the_time_of_a_round_goes_on_while_a_transaction_is_on_its_way_and_ends_when_it_lands() -> None:
+    """A commit that hangs makes the worker not ready; one always on its way, as under load, does not."""
+    log, decided = FaultyLog(), Decided()
+    first = Held(log, FIRST)
+    worker = start_worker(log, counting(), deliver=decided)
+    await until(log, lambda: worker.coordinator.ready, worker)
+    log.send([said("a", 1)])
+    await until(log, first.reached, worker)
+    pulse = worker.coordinator._pulse
+    began_at = pulse._round_began_at
+    log.send([said("a", 2)])
+    await until(log, decided.has("said", 1), worker)
+    assert pulse._round_began_at == began_at
+    second = Held(log, FIRST + 1)
+    first.release()
+    await until(log, second.reached, worker)
+    assert pulse._round_began_at > began_at
+    second.release()
+    await worker.end()
 
 
 async def test_a_rebalance_waits_for_the_transaction_on_its_way() -> None:

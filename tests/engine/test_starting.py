@@ -203,6 +203,9 @@ async def test_a_service_that_gets_one_more_input_reads_that_from_its_beginning(
     async with running(log, wider) as worker:
         await until(log, lambda: worker.coordinator.ready, worker)
     assert _positions(log)[-1] == {"said": 10, "also-said": 0}
+    _say(log, 10, 15)
+    await _processed(log, 15)
+    assert _positions(log)[-1] == {"said": 15, "also-said": 0}, "the older version, taken back, forgets no place"
     check_counting(log)
 
 

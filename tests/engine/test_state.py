@@ -150,6 +150,18 @@ def test_deleting_what_is_not_there_writes_nothing() -> None:
     assert overlay.changes() == []
 
 
+def test_what_is_due_above_a_transaction_on_its_way_is_what_that_leaves_and_adds() -> None:
+    """The agenda knows committed rows only: a deadline would be missed, or met for a row that is gone."""
+    tables = Tables(KINDS)
+    tables.apply([(Cash, "a", Cash(amount=Decimal(1)))])
+    below = Overlay(tables, ReferenceData())
+    assert [key for key, _ in below.due(Cash, lambda key, row, state: 5, 10)[0]] == ["a"]
+    below.delete(Cash, "a")
+    below.put("b", Cash(amount=Decimal(2)))
+    above = Overlay(tables, ReferenceData(), below)
+    assert [key for key, _ in above.due(Cash, lambda key, row, state: 5, 10)[0]] == ["b"]
+
+
 def test_a_type_the_stage_did_not_declare_is_refused() -> None:
     """Its rows could not be restored."""
     overlay = Overlay(Tables([Cash]), ReferenceData())
