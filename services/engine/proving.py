@@ -86,22 +86,23 @@ class Prover:
         return [claim for claim in claims if claim is not None]
 
     def _fresh(self, restored: Restored) -> Claim | None:
-        member = restored.member
-        if member.metadata is None:  # no poll was finished since the assignment
+        member, metadata = restored.member, restored.member.metadata  # once: a rebalance may come at any moment
+        if metadata is None:  # no poll was finished since the assignment
             return None
         progress = progress_changes(restored.tables, restored.offsets)
-        return Claim(member, tuple(restored.tables), restored.offsets, member.metadata, restored, progress)
+        return Claim(member, tuple(restored.tables), restored.offsets, metadata, restored, progress)
 
     def _idle(self, member: Member, now: float) -> tuple[int, ...]:
         """What has not been in a committed transaction for long."""
         return tuple(n for n in sorted(member.tables) if now - member.proved_at.get(n, now) >= PROVE_SECONDS)
 
     def _claim(self, member: Member, numbers: tuple[int, ...]) -> Claim | None:
-        if not numbers or member.metadata is None:
+        metadata = member.metadata
+        if not numbers or metadata is None:
             return None
         offsets = {p: offset for number in numbers for p, offset in member.read_offsets_of(number).items()}
         progress = progress_changes({number: member.tables[number] for number in numbers}, offsets)
-        return Claim(member, numbers, offsets, member.metadata, None, progress)
+        return Claim(member, numbers, offsets, metadata, None, progress)
 
     def succeeded(self, claim: Claim) -> None:
         """It was committed: enter what it wrote."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -270,3 +271,35 @@ async def test_a_stop_with_a_stuck_round_and_a_rebalance_that_was_let_go_ends(mo
         await stopping
         await until(log, lambda: count(log, "counted") >= 40, other)
     check_counting(log)
+
+
+# --- a rebalance at any moment
+
+
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_a_membership_that_ends_while_it_is_looked_at_proves_nothing(is_restored: bool) -> None:
+    """The polling thread may take it away between two looks: the worker would end with it in its hands."""
+
+    class Fleeting:
+        def __init__(self) -> None:
+            self.looks = 0
+            self.stage = counting().stage
+            self.tables = {0: Tables([])}
+            self.proved_at = {0: -10_000.0}
+
+        @property
+        def metadata(self) -> object | None:
+            self.looks += 1
+            return "generation 7" if self.looks == 1 else None
+
+        def read_offsets_of(self, number: int) -> dict[TopicPartition, int]:
+            return {TopicPartition("said", number): 5}
+
+    member = cast(Any, Fleeting())
+    prover = Prover(SYSTEM)
+    if is_restored:
+        offsets = member.read_offsets_of(0)
+        prover.add(cast(Any, SimpleNamespace(member=member, tables=member.tables, offsets=offsets, is_current=True)))
+        member.proved_at = {}
+    claims = prover.claims([member])
+    assert [claim.metadata for claim in claims] == ["generation 7"]
