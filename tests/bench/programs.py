@@ -17,7 +17,8 @@ class Load(NamedTuple):
     """What one run of a program is given."""
 
     records: int
-    """Records, or trades of the pipeline: enough for about six seconds on two cores, whatever the program's rate is."""
+    """Records, or trades of the pipeline: enough for about six seconds on two cores, fifteen of the pipeline, whose steps
+    begin and end one after the other; whatever the program's rate is."""
     warm_up: int = 0
     """The clock starts when these have arrived, so that start-up and joining the group are not measured."""
 
@@ -68,7 +69,7 @@ PROGRAMS: tuple[Program, ...] = (
         "engine", "this engine", "exactly once",
         {
             PASS_THROUGH: Load(800_000, 80_000), AVRO: Load(300_000, 30_000), ENRICHMENT: Load(120_000, 12_000),
-            PIPELINE: Load(15_000),
+            PIPELINE: Load(40_000),
         },
         lambda: [sys.executable, *_module("engine")],
     ),
@@ -76,7 +77,7 @@ PROGRAMS: tuple[Program, ...] = (
         "faust", "stock Faust", "at least once",
         {
             PASS_THROUGH: Load(15_000, 1_500), AVRO: Load(15_000, 1_500), ENRICHMENT: Load(12_000, 1_200),
-            PIPELINE: Load(1_500),
+            PIPELINE: Load(2_000),
         },
         _stock_faust("at_least_once"), f"{_NO_TIMERS} {_FAUST}",
     ),
@@ -84,7 +85,7 @@ PROGRAMS: tuple[Program, ...] = (
         "faust-eos", "stock Faust", "exactly_once",
         {
             PASS_THROUGH: Load(15_000, 1_500), AVRO: Load(15_000, 1_500), ENRICHMENT: Load(12_000, 1_200),
-            PIPELINE: Load(1_500),
+            PIPELINE: Load(2_000),
         },
         _stock_faust("exactly_once"), f"{_NO_TIMERS} {_FAUST}",
     ),
@@ -92,7 +93,7 @@ PROGRAMS: tuple[Program, ...] = (
         "quix", "Quix Streams", "exactly once",
         {
             PASS_THROUGH: Load(80_000, 8_000), AVRO: Load(60_000, 6_000), ENRICHMENT: Load(40_000, 4_000),
-            PIPELINE: Load(3_000),
+            PIPELINE: Load(8_000),
         },
         lambda: [python_of("quix"), *_module("quix")], f"{_NO_TIMERS} {_QUIX}",
     ),
