@@ -17,8 +17,8 @@ class Load(NamedTuple):
     """What one run of a program is given."""
 
     records: int
-    """Records, or trades of the pipeline: enough for about six seconds on two cores, fifteen of the pipeline, whose steps
-    begin and end one after the other; whatever the program's rate is."""
+    """Records, enough for about six seconds on two cores whatever the program's rate is; or trades of the pipeline, for
+    fifteen, because its steps begin and end one after the other."""
     warm_up: int = 0
     """The clock starts when these have arrived, so that start-up and joining the group are not measured."""
 
