@@ -36,8 +36,7 @@ _INFO_LEVEL = 6  # of syslog: librdkafka tells from here on of connections lost 
 _GRACE_SECONDS = 5.0  # beyond the time a call was given
 
 PRODUCER_SETTINGS: dict[str, Any] = {
-    # Longer than producing takes: `flush` sends at once what is there, whole batches instead of what each 5 ms brought.
-    "linger.ms": 100,
+    "linger.ms": 5,
     "compression.type": "lz4",
     "partitioner": "murmur2_random",  # as Java clients do, so that our keys and theirs meet on one partition
     "queue.buffering.max.messages": BUFFER_RECORDS_MAX,

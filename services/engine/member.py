@@ -28,7 +28,6 @@ BATCH_SECONDS_TARGET = 0.08  # the event loop is blocked while a batch is proces
 BATCH_RECORDS_MIN = 20
 BATCH_RECORDS_MAX = 10_000
 REBALANCE_SECONDS_MAX = 20.0  # wall-clock budget of one rebalance callback; two in a row stay below max.poll.interval
-BATCHES_AHEAD_MAX = 2  # one is being made durable, one is being decided, and the next is fetched
 CAP_GROWTH = 1.1  # of the batch size after a transaction failed, with each one that is committed
 
 _JOIN_RETRY_SECONDS = 0.2
@@ -231,24 +230,24 @@ class Member:
         return None if self._untaken else self._called_at
 
     async def poll_forever(self, poll_seconds: float) -> None:
-        """Join the group, then poll, ahead of what is durable by BATCHES_AHEAD_MAX and never more."""
+        """Join the group, then poll. One batch is fetched while the one before is made durable, never more."""
         while self.consumer is None and not self.stopping:
             await self.on_thread(self._join)
-        ahead: list[Polled] = []
+        before: Polled | None = None
         while not self.stopping:
             polled, interrupted = await self.on_thread(self._poll_once, poll_seconds)
             if polled is not None and not interrupted:
                 self._post(polled)
-                ahead.append(polled)
-            ahead = [item for item in ahead if not item.done.is_set()]
+            if before is not None and (polled is not None or interrupted or self.rewind_due):
+                await before.done.wait()
             if interrupted or self.rewind_due:
-                for item in ahead:
-                    await item.done.wait()
+                if polled is not None and not interrupted:
+                    await polled.done.wait()
                 await self._rewind()
-                ahead = []
-            elif len(ahead) > BATCHES_AHEAD_MAX:
-                await ahead.pop(0).done.wait()
-            elif not ahead and polled is None and not self.halted:  # halted: what was read was dropped
+                before = None
+            elif polled is not None:
+                before = polled
+            elif (before is None or before.done.is_set()) and not self.halted:  # halted: what was read was dropped
                 self._settle()
 
     def _settle(self) -> None:
