@@ -33,6 +33,8 @@ _DISK_FULL_LOG_BYTES = 16_384
 STUCK_SECONDS = 150.0
 """So long after a fault every partition must be moving again."""
 _REACH_SECONDS = 15.0
+_REACH_RESTORE_SECONDS = 45.0
+"""The same with the start of a process before it, on a machine that starts others."""
 _ACTIVE_SECONDS = 10.0
 _TRIES_MAX = 3
 _SNAPSHOTS = "*.snapshot"
@@ -190,11 +192,13 @@ class Faults:
             slot = self._working_slot()  # one that has nothing to do would not get there
             before = self._reached(failpoint)
             self._places.arm(slot, failpoint, "kill")
+            reach_seconds = _REACH_SECONDS
             if failpoint is Failpoint.IN_RESTORE:
+                reach_seconds = _REACH_RESTORE_SECONDS
                 self._fleet.kill(slot)
                 self.tally.kills += 1
                 self._fleet.start(slot)
-            ended = self._fleet.await_end(slot, _REACH_SECONDS)
+            ended = self._fleet.await_end(slot, reach_seconds)
             self._places.disarm(slot)
             if ended:
                 self._fleet.start(slot)
