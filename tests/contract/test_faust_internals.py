@@ -88,6 +88,8 @@ async def _ready(app: App) -> DeliveringConsumer:
     consumer = app.consumer
     await _until(lambda: len(consumer.assignment()) == 8, "A2: the assignment was not announced")
     assert isinstance(consumer, DeliveringConsumer)
+    # Only now has the conductor its callbacks for what was announced: `deliver` waits for the same.
+    await _until(consumer.can_resume_flow.is_set, "A6: can_resume_flow is not set after an assignment")
     return consumer
 
 
@@ -174,7 +176,6 @@ async def test_a6_the_flow_is_resumed_after_each_assignment_and_that_empties_the
     app = _app(tmp_path, MemoryLog(TOPICS))
     async with _started(app):
         consumer = await _ready(app)
-        await _until(consumer.can_resume_flow.is_set, "A6: can_resume_flow is not set after an assignment")
         everything = {(tp.topic, tp.partition) for tp in consumer.assignment()}
         for number in range(20):  # additions and removals, each followed at once by deliveries to every partition
             assignment = everything if number % 2 else {pair for pair in everything if pair[1] != number % 4}
