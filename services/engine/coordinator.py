@@ -237,6 +237,8 @@ class Coordinator:
                 await self._rebalance(item)
             elif isinstance(item, Restored):
                 self._prover.add(item)
+                if item.is_current:
+                    item.member.restored_offsets.update(item.offsets)
         if self._stopping:
             release(polled)
             return

@@ -166,14 +166,14 @@ class LagMeter:
 
     def _done(self, member: Member, partition: TopicPartition, committed: Mapping[TopicPartition, int | None]) -> int:
         """The offset before which nothing is behind: what is committed now, and markers that follow it."""
-        restored = member.next_offsets.get(partition)
-        done = committed.get(partition) if restored is None else restored
+        known = _known(member, partition)
+        done = committed.get(partition) if known is None else known
         return max(done or 0, member.settled.get(partition, 0))
 
     async def _committed(self, member: Member, owned: Iterable[TopicPartition]) -> Mapping[TopicPartition, int | None]:
         """What the group has committed where no restore has told it yet; asked once in an epoch, it does not change."""
         epoch = member.epoch
-        missing = [partition for partition in owned if partition not in member.next_offsets]
+        missing = [partition for partition in owned if _known(member, partition) is None]
         if not missing:
             return {}
         known = self._unrestored.get(member.stage.name)
@@ -190,7 +190,8 @@ class LagMeter:
     ) -> Mapping[TopicPartition, int | None] | None:
         """Ask the group; None when it is restored, or other partitions are ours, before the answer comes.
 
-        The answer waits out pending transactions. Once restored that may be our own, and its hanging must be seen.
+        The answer waits out pending transactions. Once restored that may be our own, the first of which proves what was
+        restored, and its hanging must be seen.
         """
         assert member.consumer is not None
         epoch = member.epoch
@@ -199,7 +200,7 @@ class LagMeter:
         asking.add_done_callback(lambda answer: answer.cancelled() or answer.exception())  # it may come too late
         while not asking.done():
             await asyncio.wait({asking}, timeout=LAG_SECONDS)
-            if member.epoch != epoch or all(partition in member.next_offsets for partition in missing):
+            if member.epoch != epoch or all(_known(member, partition) is not None for partition in missing):
                 return None
         return asking.result()
 
@@ -233,6 +234,11 @@ class LagMeter:
                 oldest_us[partition.topic] = min(time_us, oldest_us[partition.topic])
         for topic, time_us in oldest_us.items():
             self._metrics.lag_seconds.labels(member.stage.name, topic).set((now_us - time_us) / 1e6)
+
+
+def _known(member: Member, partition: TopicPartition) -> int | None:
+    """Where the partition is read on from, as a commit or a restore has told; None before its restore is done."""
+    return member.next_offsets.get(partition, member.restored_offsets.get(partition))
 
 
 def _ends(

@@ -98,6 +98,8 @@ class Member:
         self.tables: dict[int, Tables] = {}
         """Restored partitions only: what is not here is not processed."""
         self.next_offsets: dict[TopicPartition, int] = {}
+        self.restored_offsets: dict[TopicPartition, int] = {}
+        """Where what was restored is read on from: known before it is proved, for which a transaction has to end."""
         self.settled: dict[TopicPartition, int] = {}
         """Where reading stood when all that had been delivered was committed: behind markers, which no commit names."""
         self.epoch = 0
@@ -286,6 +288,7 @@ class Member:
             self.proved_at.pop(number, None)
             for topic in self.inputs:
                 self.next_offsets.pop(TopicPartition(topic, number), None)
+                self.restored_offsets.pop(TopicPartition(topic, number), None)
                 self.settled.pop(TopicPartition(topic, number), None)
 
     def _numbers(self, partitions: Sequence[TopicPartition]) -> set[int]:

@@ -192,8 +192,12 @@ async def test_a_log_that_does_not_answer_costs_a_measurement_and_nothing_else(
         await until(log, lambda: count(log, "counted") == 20, worker)
 
 
-async def test_a_question_that_waits_for_our_own_transaction_is_given_up() -> None:
-    """Asked just before a restore was done, it waits for the first commit: were that to hang, lag would hide it."""
+@pytest.mark.parametrize("known_by", ["next_offsets", "restored_offsets"])
+async def test_a_question_that_waits_for_our_own_transaction_is_given_up(known_by: str) -> None:
+    """Asked just before a restore was done, it waits for the first commit, be it the one that proves the restore.
+
+    Were that to hang, lag would hide it.
+    """
     answered = threading.Event()
     partition = TopicPartition("said", 0)
 
@@ -206,13 +210,13 @@ async def test_a_question_that_waits_for_our_own_transaction_is_given_up() -> No
 
     member = SimpleNamespace(
         stage=SimpleNamespace(name="counting"), consumer=SimpleNamespace(committed=committed_by_now), epoch=1,
-        next_offsets=dict[TopicPartition, int](),
+        next_offsets=dict[TopicPartition, int](), restored_offsets=dict[TopicPartition, int](),
     )  # fmt: skip
     metrics = Metrics(version="test")
     meter = lag.LagMeter([], metrics, FaultyLog(), SYSTEM, on_thread, Assignments(metrics, SYSTEM, prefix=""))
     asking = asyncio.create_task(meter._committed(cast(Member, member), [partition]))
     await asyncio.sleep(0)
-    member.next_offsets[partition] = 5
+    getattr(member, known_by)[partition] = 5
     try:
         assert await asyncio.wait_for(asking, 10) == {}
     finally:
