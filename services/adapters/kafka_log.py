@@ -280,31 +280,41 @@ class KafkaGroupConsumer:
             messages = [] if first is None else [first, *self._consumer.consume(records_max - 1, 0)]
         except KafkaException as failure:
             raise LogError(f"group {self.group} could not be read: {error_text(failure)}") from failure
+        return self._taken(messages)
+
+    def _taken(self, messages: Sequence[Message[Any, Any]]) -> list[LogRecord]:
+        """The records among them that are to be delivered. Moves the positions; raises what ends the reading."""
         prefix_length = len(self._prefix)
-        positions: dict[tuple[str, int], int] = {}
         records: list[LogRecord] = []
-        for message in messages:
+        positions: dict[TopicPartition, int] = {}
+        here = _NOWHERE
+        next_offset: int | None = None
+        for message in messages:  # in runs of one partition: what is known of it is looked up once for a run
             error = message.error()
             if error is None:
                 record = to_record(message, prefix_length)
-                place = (record.topic, record.partition)
-                if self._starts.get(place) is None:  # type: ignore[call-overload]  # a named tuple is a tuple
-                    continue  # fetched before it was told where to read
-                if record.offset < positions.get(place, self._positions[place]):  # type: ignore[index]
-                    # The client asks for the beginning again half a second after the assignment, when the first answer
-                    # was slow, and then starts there although it was told meanwhile: all comes a second time.
-                    continue
-                records.append(record)
-                positions[place] = record.offset + 1
+                if record.partition != here.partition or record.topic != here.topic:
+                    here = TopicPartition(record.topic, record.partition)
+                    next_offset = self._next_offset(here, positions)
+                # Less than the position: the client asks for the beginning again half a second after the assignment,
+                # when the first answer was slow, and then starts there although it was told meanwhile.
+                if next_offset is not None and record.offset >= next_offset:
+                    records.append(record)
+                    next_offset = positions[here] = record.offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # see kafka_errors
                 end, offset = end_of_partition(message, prefix_length)
-                if self._starts.get(end) is not None:
-                    positions[end] = max(offset, positions.get(end, self._positions[end]))
+                known = self._next_offset(end, positions)
+                if known is not None:
+                    positions[end] = max(offset, known)
+                here = _NOWHERE
             else:
                 self._judge(message, error)
-        for (topic, number), position in positions.items():
-            self._positions[TopicPartition(topic, number)] = position
+        self._positions.update(positions)
         return records
+
+    def _next_offset(self, place: TopicPartition, positions: Mapping[TopicPartition, int]) -> int | None:
+        """Where reading goes on; None for what was fetched before it was told where to read."""
+        return None if self._starts.get(place) is None else positions.get(place, self._positions[place])
 
     def _judge(self, message: Message[Any, Any], error: KafkaError) -> None:
         """Raise what ends the reading; what the client mends by itself is passed over."""
@@ -409,6 +419,8 @@ class KafkaGroupConsumer:
     def _wire(self, partition: TopicPartition) -> KafkaTopicPartition:
         return KafkaTopicPartition(self._prefix + partition.topic, partition.partition)
 
+
+_NOWHERE = TopicPartition("", -1)
 
 _NOT_STARTED_CODES = frozenset(
     {

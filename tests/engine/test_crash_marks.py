@@ -259,7 +259,7 @@ def test_whatever_a_kill_leaves_in_the_file_is_read_whole_or_not_at_all(old: byt
 
 
 def test_a_note_on_a_real_disk_survives_and_is_cheap(tmp_path: Path) -> None:
-    """Two for every batch: a batch takes about 80 ms, so that a millisecond would be felt. Measured about 0.02 ms."""
+    """Two for every batch: a batch takes about 200 ms, so that a millisecond would be felt. Measured about 0.02 ms."""
     machine = Machine(DiskFiles(tmp_path))
     machine.dies(_records([KILLS]))
     assert "crash-mark.counting.0" in DiskFiles(tmp_path).names()
