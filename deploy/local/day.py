@@ -15,7 +15,7 @@ from typing import Any
 
 from deploy.local.kafka_jars import REPOSITORY
 from services.adapters.topic_codec import FormatCodec
-from services.commands.reference import outgoing_row, read_directory
+from services.commands.reference import outgoing_row, read_directories
 from services.commands.scan import read_all
 from services.commands.send import send_records
 from services.commands.send_files import (
@@ -140,7 +140,8 @@ def _identity(record: OutgoingRecord) -> tuple[str, bytes | None, bytes | None]:
 
 
 def _reference_records(phase: Phase, codec: FormatCodec) -> list[OutgoingRecord]:
-    return [outgoing_row(row, codec) for directory in phase.reference for row in read_directory(directory)]
+    rows = read_directories(phase.reference).values()
+    return [outgoing_row(row, codec) for found in rows for row in found]
 
 
 def _event_records(phase: Phase, codec: FormatCodec) -> dict[str, list[OutgoingRecord]]:

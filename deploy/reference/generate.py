@@ -2,8 +2,9 @@
 
 Run `python -m deploy.reference.generate` with the development dependencies. Days come from QuantLib, save for Hong
 Kong, of whose lunar holidays QuantLib 1.44 knows none after 2026; names come from `holidays`. Only weekdays are listed.
+A calendar whose holidays are proclaimed year by year ends with the last year that both sources know.
 A test (tests/unit/reference_files/test_calendars.py) compares the checked-in files with this program's output byte for
-byte, and every calendar with a second source.
+byte, and every calendar with a second source; where the two differ, and why, is in calendar_differences.py beside it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _SATURDAY = 5
 EXCHANGE_ONLY_US = frozenset({date(2025, 1, 9)})
 """The exchanges closed for a day of mourning; DTC and the Federal Reserve were open, and trades settled."""
 
+WRONG_SG = frozenset({date(2026, 3, 20)})
+"""QuantLib 1.44 has Hari Raya Puasa on this Friday; the Ministry of Manpower gazetted Saturday 21 March, not moved."""
+
 WEATHER_HK = frozenset({date(2024, 9, 6)})
 """Trading was suspended for a typhoon on the day itself; no calendar could have said so at trade date."""
 
@@ -36,6 +40,8 @@ class ClosedDays(NamedTuple):
     days: dict[date, str]
     """Name by closed weekday."""
     source: str
+    last_day: date = LAST_DAY
+    """Last day that is covered."""
 
 
 def weekdays() -> Iterator[date]:
@@ -114,31 +120,66 @@ def _canada() -> ClosedDays:
     return ClosedDays(_named(closed, names), "Ontario bank holidays (CDS, Lynx); QuantLib Canada Settlement")
 
 
+def _mexico() -> ClosedDays:
+    names = holidays.financial_holidays("XMEX", years=_YEARS, language="en_US")
+    return ClosedDays(
+        _named(quantlib_days(ql.Mexico()), names),
+        "Days on which Mexican banks close, by the CNBV (Indeval, SPEI); QuantLib Mexico",
+    )
+
+
+def _australia() -> ClosedDays:
+    names = holidays.financial_holidays("XASX", years=_YEARS, language="en_US")
+    return ClosedDays(
+        _named(quantlib_days(ql.Australia(ql.Australia.ASX)), names),
+        "National holidays (CHESS, RITS), without those of single states; QuantLib Australia ASX",
+    )
+
+
+def _singapore() -> ClosedDays:
+    """Proclaimed year by year."""
+    last_day = date(2027, 12, 31)
+    names = holidays.financial_holidays("XSES", years=range(FIRST_DAY.year, last_day.year + 1), language="en_US")
+    closed = {day for day in quantlib_days(ql.Singapore()) if day <= last_day} - WRONG_SG
+    source = "Public holidays, Ministry of Manpower (CDP, MEPS+); QuantLib Singapore"
+    return ClosedDays(_named(closed, names), source, last_day)
+
+
+def _china() -> ClosedDays:
+    """Arranged by the State Council each November for the year that follows."""
+    last_day = date(2026, 12, 31)
+    names = holidays.financial_holidays("XSHG", years=range(FIRST_DAY.year, last_day.year + 1), language="en_US")
+    closed = {day for day in quantlib_days(ql.China(ql.China.SSE)) if day <= last_day}
+    source = "Holidays of the Shanghai exchange (ChinaClear), set by the State Council; QuantLib China SSE"
+    return ClosedDays(_named(closed, names), source, last_day)
+
+
 # Depositories of these markets settle on T2S and keep its closing days; exchanges close on further days, which do not
 # matter. Euroclear Bank, where Irish shares settle, is open on some of them, but euro payments are not.
-_T2S_MARKETS = ("AT", "BE", "DE", "ES", "FI", "FR", "IE", "IT", "NL", "PT")
+_T2S_MARKETS = ("AT", "BE", "DE", "ES", "FI", "FR", "IE", "IT", "LU", "NL", "PT")
 
 
 def calendars() -> dict[str, ClosedDays]:
     """Every shipped calendar by name, sorted by name."""
     target = _target()
-    united_kingdom, switzerland, japan = _united_kingdom(), _switzerland(), _japan()
-    hong_kong, canada = _hong_kong(), _canada()
     found = {f"SETTLEMENT:{market}": target for market in _T2S_MARKETS} | {
         "SETTLEMENT:US": _united_states_settlement(),
-        "SETTLEMENT:GB": united_kingdom,
-        "SETTLEMENT:CH": switzerland,
-        "SETTLEMENT:JP": japan,
-        "SETTLEMENT:HK": hong_kong,
-        "SETTLEMENT:CA": canada,
         "CURRENCY:EUR": target,
         "CURRENCY:USD": _dollar(),
-        "CURRENCY:GBP": united_kingdom,
-        "CURRENCY:CHF": switzerland,
-        "CURRENCY:JPY": japan,
-        "CURRENCY:HKD": hong_kong,
-        "CURRENCY:CAD": canada,
     }
+    both = {
+        ("AU", "AUD"): _australia,
+        ("CA", "CAD"): _canada,
+        ("CH", "CHF"): _switzerland,
+        ("CN", "CNY"): _china,
+        ("GB", "GBP"): _united_kingdom,
+        ("HK", "HKD"): _hong_kong,
+        ("JP", "JPY"): _japan,
+        ("MX", "MXN"): _mexico,
+        ("SG", "SGD"): _singapore,
+    }
+    for (market, currency), days in both.items():
+        found[f"SETTLEMENT:{market}"] = found[f"CURRENCY:{currency}"] = days()
     return dict(sorted(found.items()))
 
 
@@ -163,7 +204,7 @@ def generate() -> dict[str, str]:
         for day, label in closed.days.items()
     )
     coverage_rows = (
-        [name, FIRST_DAY.isoformat(), LAST_DAY.isoformat(), closed.source] for name, closed in found.items()
+        [name, FIRST_DAY.isoformat(), closed.last_day.isoformat(), closed.source] for name, closed in found.items()
     )
     return {
         "holidays.csv": _csv(["calendar", "day", "name", "source"], holiday_rows),

@@ -38,6 +38,9 @@ from services.domain.reference import (
     TemplateShare,
 )
 
+SHIPPED_DIRECTORY = Path(__file__).parents[2] / "deploy" / "reference"
+"""The defaults that every installation starts from; its README says where they come from and how to change them."""
+
 FILE_NAMES: dict[type[ReferenceRecord], str] = {
     Instrument: "instruments.csv",
     Party: "parties.csv",

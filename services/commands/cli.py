@@ -146,8 +146,8 @@ def _posttrade(
     The cluster is named by KAFKA_BOOTSTRAP_SERVERS (host:port, comma-separated); every other setting has a default. All
     settings are variables KAFKA_… and POSTTRADE_…, described in services/settings.py.
 
-    A first look on your own cluster: posttrade topics apply; posttrade reference load deploy/reference; posttrade
-    worker; posttrade send executions FILE; posttrade summary. `make run` does all of it on a cluster of its own.
+    A first look on your own cluster: posttrade topics apply; posttrade reference load; posttrade worker; posttrade send
+    executions FILE; posttrade summary. `make run` does all of it on a cluster of its own.
 
     Exit codes: 0 done, 1 trouble, 2 wrong arguments or settings, 3 the worker's slot was taken over.
     """

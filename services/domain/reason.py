@@ -113,6 +113,11 @@ class Reason(StrEnum):
         "The settlement type (FIX 63) does not name a date by itself, and no settlement date (64) came with it.",
         "Ask the sender for a report with the agreed settlement date.",
     )
+    ISSUE_DATE_MISSING = (
+        "ISSUE_DATE_MISSING",
+        "The trade settles when issued (FIX 63 = 7), and the instrument has no issue date.",
+        "Add the instrument's issue date, or ask the sender for a report with the agreed settlement date.",
+    )
     # allocation
     FILL_CONTRADICTS_BLOCK = (
         "FILL_CONTRADICTS_BLOCK",

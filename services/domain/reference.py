@@ -6,7 +6,7 @@ Every record is effective from `valid_from` up to and including `valid_to`; none
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from services.domain.code import AllocationPolicy, ChargeType, InstrumentType, SecurityIdSource, Side
@@ -53,6 +53,9 @@ class Instrument(ReferenceRecord, kw_only=True):
     currency: Annotated[str, doc("ISO 4217 currency of denomination or quotation.")]
     issuer_country: Annotated[str, doc("ISO 3166 country of the issuer; transaction taxes depend on it.")]
     denomination: Annotated[Quantity, doc("Smallest quantity that can be settled, and its increment.")]
+    issue_date: Annotated[
+        date | None, doc("Day the security is issued; trades when issued (FIX 63 = 7) settle from then on.")
+    ] = None
 
     def lookup_ids(self) -> tuple[str, ...]:
         """ISIN, SEDOL and CUSIP, each with its scheme."""
@@ -202,7 +205,7 @@ class ReferenceData:
         self.version = 0
         self._by_key: dict[type[ReferenceRecord], dict[str, ReferenceRecord]] = {}
         self._by_name: dict[type[ReferenceRecord], dict[str, dict[str, ReferenceRecord]]] = {}
-        self._closed_days: dict[str, frozenset[date]] = {}
+        self._holidays: dict[str, dict[date, Holiday]] = {}
         self._derived: dict[tuple[Any, ...], Any] = {}
 
     def put(self, record: ReferenceRecord) -> None:
@@ -228,7 +231,7 @@ class ReferenceData:
         self.version += 1
         self._derived.clear()
         if kind is Holiday:
-            self._closed_days.clear()
+            self._holidays.clear()
 
     def find_all(self, kind: type[R], name: str, *, on: date) -> list[R]:
         """All records of that kind and name that hold on the day, latest valid_from first, then by key."""
@@ -263,13 +266,16 @@ class ReferenceData:
             found = self._derived[key] = function(self, *args, **kwargs)
         return found  # type: ignore[no-any-return]  # under the function's key lies what the function gave
 
-    def closed_days(self, calendar: str) -> frozenset[date]:
-        """The holidays of a calendar, without weekends. Empty for an unknown calendar: ask CalendarCoverage first."""
-        days = self._closed_days.get(calendar)
+    def holidays(self, calendar: str) -> Mapping[date, Holiday]:
+        """The row of each holiday of a calendar, without weekends.
+
+        Empty for an unknown calendar: ask CalendarCoverage first.
+        """
+        days = self._holidays.get(calendar)
         if days is None:
             rows = self._by_name.get(Holiday, {}).get(calendar, {})
-            days = frozenset(row.day for row in rows.values() if isinstance(row, Holiday))
-            self._closed_days[calendar] = days
+            found = [row for _, row in sorted(rows.items()) if isinstance(row, Holiday)]
+            days = self._holidays[calendar] = {row.day: row for row in found}
         return days
 
     def count(self) -> int:

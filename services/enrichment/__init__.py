@@ -19,7 +19,7 @@ Guarantees:
 - Amounts are exact up to one rounding each; net amount is the plain sum of the rounded pieces.
 
 Waits: INSTRUMENT_MISSING, COUNTERPARTY_MISSING, ACCOUNT_MISSING, SETTLEMENT_CYCLE_MISSING, CALENDAR_MISSING,
-COUNTERPARTY_SSI_MISSING, ACCOUNT_SSI_MISSING (only for accounts that settle by themselves).
+ISSUE_DATE_MISSING, COUNTERPARTY_SSI_MISSING, ACCOUNT_SSI_MISSING (only for accounts that settle by themselves).
 Refusals: PRICE_TYPE_UNSUITABLE, SETTLEMENT_TYPE_UNSUITABLE, SETTLEMENT_DATE_NOT_BUSINESS_DAY.
 
 A cancellation takes the same way with the economics it carries; without cash it has no charges.

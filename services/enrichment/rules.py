@@ -30,6 +30,7 @@ WAIT_REASONS = frozenset(
         Reason.ACCOUNT_MISSING,
         Reason.SETTLEMENT_CYCLE_MISSING,
         Reason.CALENDAR_MISSING,
+        Reason.ISSUE_DATE_MISSING,
         Reason.COUNTERPARTY_SSI_MISSING,
         Reason.ACCOUNT_SSI_MISSING,
     }
@@ -68,7 +69,7 @@ def enrich(trade: CapturedTrade, reference: ReferenceData) -> EnrichedTrade | Pr
         return _missing(Reason.ACCOUNT_MISSING, account=trade.account, on=on.isoformat())
     settles_on = _settlement_date(trade, instrument, reference)
     if not isinstance(settles_on, date):
-        return Problem(reason=settles_on.reason, details=settles_on.details)
+        return _undated(settles_on, instrument)
     chain = _chain(reference, trade.counterparty, trade, instrument, settles_on)
     if chain is None:
         return _missing_chain(Reason.COUNTERPARTY_SSI_MISSING, trade.counterparty, trade, instrument, settles_on)
@@ -88,7 +89,15 @@ def _settlement_date(trade: CapturedTrade, instrument: Instrument, reference: Re
         trade_date=trade.trade_date,
         settlement_type=trade.settlement_type,
         requested_settlement_date=trade.requested_settlement_date,
+        issue_date=instrument.issue_date,
     )
+
+
+def _undated(problem: DateProblem, instrument: Instrument) -> Problem:
+    """The calendar's rules know markets and no instruments: where one is at fault it is named here."""
+    if problem.reason is Reason.ISSUE_DATE_MISSING:
+        return _missing(problem.reason, **problem.details, isin=instrument.isin)
+    return Problem(reason=problem.reason, details=problem.details)
 
 
 def _chain(

@@ -27,7 +27,7 @@ WRONG = [
     ("worker --services captre", "Did you mean capture?"),
     ("worker --services capture,", "service (empty) is unknown"),
     ("worker --slot 1000", "--slot"),
-    ("reference load", "Missing argument 'DIR'"),
+    ("reference lod", "Did you mean load?"),
     ("reference load /does/not/exist", "/does/not/exist"),
     ("send executions /does/not/exist", "/does/not/exist"),
     ("send executions - --rate 0", "--rate"),

@@ -49,7 +49,9 @@ def oracle_days(market: str, trade_date: date) -> int:
         return 1 if trade_date >= date(2024, 5, 28) else 2
     if market == "CA":
         return 1 if trade_date >= date(2024, 5, 27) else 2
-    if market == "JP":
+    if market == "MX":
+        return 1 if trade_date >= date(2024, 5, 27) else 2
+    if market in ("JP", "AU"):
         return 2
     return 1 if trade_date >= EU_CHANGE else 2
 
@@ -66,6 +68,8 @@ def oracle_days(market: str, trade_date: date) -> int:
         ("CH", "CHF", (ql.Switzerland(),)),
         ("JP", "JPY", (ql.Japan(),)),
         ("CA", "CAD", (ql.Canada(ql.Canada.Settlement),)),
+        ("MX", "MXN", (ql.Mexico(),)),
+        ("AU", "AUD", (ql.Australia(ql.Australia.ASX),)),
     ],
 )
 def test_settlement_date_equals_quantlib_for_every_day_of_seven_years(
@@ -124,6 +128,11 @@ def test_add_settlement_days_equals_quantlib_for_any_number_of_days(days: int) -
         ("JP", "JPY", date(2026, 12, 29), date(2027, 1, 4), "Japanese year end"),
         ("HK", "HKD", date(2027, 2, 3), date(2027, 2, 5), "before Lunar New Year"),
         ("HK", "HKD", date(2027, 2, 4), date(2027, 2, 10), "across Lunar New Year"),
+        ("CN", "CNY", date(2026, 3, 2), date(2026, 3, 2), "A shares are delivered on the trade date"),
+        ("AU", "AUD", date(2026, 4, 23), date(2026, 4, 27), "Anzac Day on Saturday is not moved"),
+        ("MX", "MXN", date(2026, 4, 1), date(2026, 4, 6), "Maundy Thursday and Good Friday do not settle"),
+        ("SG", "SGD", date(2026, 3, 18), date(2026, 3, 20), "the day before Hari Raya Puasa settles"),
+        ("LU", "EUR", date(2027, 10, 8), date(2027, 10, 12), "double settlement, as everywhere in the Union"),
         ("DE", "USD", date(2026, 11, 9), date(2026, 11, 12), "depository open, dollar closed on Veterans Day"),
         ("US", "EUR", date(2026, 4, 30), date(2026, 5, 4), "depository open, euro closed on 1 May"),
     ],
@@ -195,13 +204,69 @@ def test_settlement_type_replaces_the_cycle(settlement_type: str | None, expecte
     assert special(settlement_type) == expected
 
 
-@pytest.mark.parametrize("settlement_type", ["6", "7", "8", "B", "C", "", "T+2"])
+@pytest.mark.parametrize("settlement_type", ["6", "8", "A", "B", "C", "", "T+2"])
 def test_settlement_type_that_names_no_date_is_refused(settlement_type: str) -> None:
     """A guess would instruct for the wrong day."""
     problem = special(settlement_type)
     assert isinstance(problem, DateProblem)
     assert problem.reason is Reason.SETTLEMENT_TYPE_UNSUITABLE
     assert problem.details == {"settlement_type": settlement_type}
+
+
+# --- when issued (FIX 63 = 7) ----------------------------------------------------------------------------------------
+
+
+def when_issued(issue_date: date | None, trade_date: date = date(2026, 3, 30)) -> object:
+    return settlement_date(
+        shipped(),
+        market="GB",
+        instrument_type=GOVERNMENT_BOND,
+        currency="GBP",
+        trade_date=trade_date,
+        settlement_type="7",
+        issue_date=issue_date,
+    )
+
+
+@pytest.mark.parametrize(
+    ("issue_date", "expected", "why"),
+    [
+        (date(2026, 4, 1), date(2026, 4, 1), "the day of issue itself"),
+        (date(2026, 3, 31), date(2026, 3, 31), "issued tomorrow"),
+        (date(2026, 4, 3), date(2026, 4, 7), "Good Friday: the first settlement day after it"),
+    ],
+)
+def test_a_trade_when_issued_settles_when_the_security_is_issued(issue_date: date, expected: date, why: str) -> None:
+    """Trade date Monday 2026-03-30; a gilt's own cycle would be 2026-03-31."""
+    assert when_issued(issue_date) == expected, why
+
+
+def test_a_trade_when_issued_waits_for_the_issue_date() -> None:
+    """Reference data can name the day, so it is a wait; nothing is guessed from the cycle."""
+    assert when_issued(None) == DateProblem(reason=Reason.ISSUE_DATE_MISSING, details={"settlement_type": "7"})
+
+
+@pytest.mark.parametrize("issue_date", [date(2026, 3, 30), date(2026, 1, 2)])
+def test_what_is_issued_is_not_traded_when_issued(issue_date: date) -> None:
+    """One of the two dates is wrong, and nobody here knows which."""
+    problem = when_issued(issue_date)
+    assert isinstance(problem, DateProblem)
+    assert problem.reason is Reason.SETTLEMENT_TYPE_UNSUITABLE
+    expected = {"settlement_type": "7", "issue_date": issue_date.isoformat(), "trade_date": "2026-03-30"}
+    assert problem.details == expected
+
+
+def test_the_issue_date_matters_to_no_other_trade() -> None:
+    """A regular trade before the issue would be wrong at the sender; its cycle is what it says."""
+    found = settlement_date(
+        shipped(),
+        market="GB",
+        instrument_type=GOVERNMENT_BOND,
+        currency="GBP",
+        trade_date=date(2026, 3, 30),
+        issue_date=date(2026, 4, 9),
+    )
+    assert found == date(2026, 3, 31)
 
 
 @pytest.mark.parametrize("settlement_type", [None, "0", "1", "6", "7", "B"])
@@ -240,7 +305,8 @@ def test_requested_date_needs_no_cycle() -> None:
 @pytest.mark.parametrize(
     ("market", "currency", "trade_date", "calendar", "day"),
     [
-        ("AU", "USD", date(2026, 3, 2), "SETTLEMENT:AU", "2026-03-03"),
+        ("IN", "USD", date(2026, 3, 2), "SETTLEMENT:IN", "2026-03-03"),
+        ("SG", "SGD", date(2027, 12, 30), "SETTLEMENT:SG", "2028-01-03"),
         ("DE", "SEK", date(2026, 3, 2), "CURRENCY:SEK", "2026-03-03"),
         ("DE", "EUR", date(2030, 12, 31), "SETTLEMENT:DE", "2031-01-01"),
         ("DE", "EUR", date(2023, 12, 27), "SETTLEMENT:DE", "2023-12-28"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from functools import cache
 
@@ -13,10 +14,10 @@ import QuantLib as ql  # type: ignore[import-untyped]  # noqa: N813  # the name 
 from deploy.reference import generate
 from services.adapters.reference_files import load_directory
 from services.domain.reference import CalendarCoverage, Holiday
+from tests.unit.reference_files.calendar_differences import DIFFERENCES, YEARS, differing, easter_sunday
 from tests.unit.reference_files.shipped import DIRECTORY, shipped_records
 
-YEARS = range(2024, 2031)
-T2S_MARKETS = ("AT", "BE", "DE", "ES", "FI", "FR", "IE", "IT", "NL", "PT")
+T2S_MARKETS = ("AT", "BE", "DE", "ES", "FI", "FR", "IE", "IT", "LU", "NL", "PT")
 
 
 @cache
@@ -24,22 +25,15 @@ def closed(calendar: str) -> frozenset[date]:
     return frozenset(row.day for row in shipped_records() if isinstance(row, Holiday) and row.calendar == calendar)
 
 
+@cache
+def coverage(calendar: str) -> CalendarCoverage:
+    (row,) = (row for row in shipped_records() if isinstance(row, CalendarCoverage) and row.calendar == calendar)
+    return row
+
+
 def listed(*calendars: holidays.HolidayBase) -> set[date]:
     """Weekdays that at least one of the lists of `holidays` holds."""
     return {day for day in generate.weekdays() if any(day in calendar for calendar in calendars)}
-
-
-def easter_sunday(year: int) -> date:
-    """Gregorian Easter by the rule of Gauss as completed by Lichtenberg; no table and no library."""
-    century = year // 100
-    moon = 15 + (3 * century + 3) // 4 - (8 * century + 13) // 25
-    sun = 2 - (3 * century + 3) // 4
-    golden = year % 19
-    seed = (19 * golden + moon) % 30
-    full_moon = 21 + seed - (seed // 29 + (seed // 28 - seed // 29) * (golden // 11))
-    first_sunday = 7 - (year + year // 4 + sun) % 7
-    march_day = full_moon + 7 - (full_moon - first_sunday) % 7
-    return date(year, 3, 1) + timedelta(days=march_day - 1)
 
 
 @pytest.mark.parametrize("name", ["holidays.csv", "calendar-coverages.csv"])
@@ -54,8 +48,8 @@ def test_every_calendar_that_has_holidays_is_covered_and_the_other_way_round() -
     with_holidays = {row.calendar for row in records if isinstance(row, Holiday)}
     covered = {row.calendar for row in records if isinstance(row, CalendarCoverage)}
     assert with_holidays == covered
-    wanted_markets = {"US", "GB", "CH", "JP", "HK", "CA", *T2S_MARKETS}
-    wanted_currencies = {"USD", "EUR", "GBP", "CHF", "JPY", "HKD", "CAD"}
+    wanted_markets = {"AU", "CA", "CH", "CN", "GB", "HK", "JP", "MX", "SG", "US", *T2S_MARKETS}
+    wanted_currencies = {"AUD", "CAD", "CHF", "CNY", "EUR", "GBP", "HKD", "JPY", "MXN", "SGD", "USD"}
     assert covered == {f"SETTLEMENT:{m}" for m in wanted_markets} | {f"CURRENCY:{c}" for c in wanted_currencies}
 
 
@@ -72,58 +66,76 @@ def test_target_is_six_days_a_year_computed_without_any_library() -> None:
     assert listed(holidays.financial_holidays("XECB", years=YEARS)) == weekdays
 
 
-def test_united_states_agree_with_second_source() -> None:
-    exchange = holidays.financial_holidays("XNYS", years=YEARS)
-    federal_reserve = holidays.financial_holidays("XFED", years=YEARS)
-    difference = {date(2025, 1, 9)}  # day of mourning: exchanges closed, DTC and Fedwire open
-    assert listed(exchange, federal_reserve) - closed("SETTLEMENT:US") == difference
-    assert closed("SETTLEMENT:US") <= listed(exchange, federal_reserve)
-    assert closed("CURRENCY:USD") == listed(federal_reserve)
+# --- the second source -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["SETTLEMENT:GB", "CURRENCY:GBP"])
-def test_united_kingdom_agrees_with_second_source(name: str) -> None:
-    assert closed(name) == listed(holidays.financial_holidays("XLON", years=YEARS))
+def financial(*codes: str) -> Callable[[], set[date]]:
+    """Weekdays on which one of the institutions is closed, as `holidays` has them."""
+    return lambda: listed(*(holidays.financial_holidays(code, years=YEARS) for code in codes))
 
 
-@pytest.mark.parametrize("name", ["SETTLEMENT:CH", "CURRENCY:CHF"])
-def test_switzerland_agrees_with_second_source(name: str) -> None:
-    exchange = listed(holidays.financial_holidays("XSWX", years=YEARS))
-    # The exchange does not trade on 24 and 31 December; banks and the depository work.
-    difference = {day for day in exchange if (day.month, day.day) in ((12, 24), (12, 31))}
-    assert exchange - closed(name) == difference
-    assert closed(name) <= exchange
+def country(code: str, categories: tuple[str, ...], subdivision: str | None = None) -> Callable[[], set[date]]:
+    """Holidays of a country, as `holidays` has them."""
+    return lambda: listed(holidays.country_holidays(code, subdiv=subdivision, years=YEARS, categories=categories))
 
 
-@pytest.mark.parametrize("name", ["SETTLEMENT:JP", "CURRENCY:JPY"])
-def test_japan_agrees_with_second_source(name: str) -> None:
-    assert closed(name) == listed(holidays.country_holidays("JP", years=YEARS, categories=("public", "bank")))
-
-
-@pytest.mark.parametrize("name", ["SETTLEMENT:CA", "CURRENCY:CAD"])
-def test_canada_agrees_with_second_source(name: str) -> None:
-    categories = ("public", "government", "optional")
-    ontario = listed(holidays.country_holidays("CA", subdiv="ON", years=YEARS, categories=categories))
-    # Easter Monday is a day off for the federal administration; banks and CDS work.
-    difference = {easter_sunday(year) + timedelta(days=1) for year in YEARS}
-    assert ontario - closed(name) == difference
-    assert closed(name) <= ontario
-
-
-@pytest.mark.filterwarnings("ignore")  # exchange_calendars uses what pandas will drop
-@pytest.mark.parametrize("name", ["SETTLEMENT:HK", "CURRENCY:HKD"])
-def test_hong_kong_agrees_with_second_sources(name: str) -> None:
-    """QuantLib knows the lunar holidays to 2026 only; for the years after, exchange_calendars computes them."""
-    until_2026 = {day for day in closed(name) if day.year <= 2026}
-    quantlib = {day for day in generate.quantlib_days(ql.HongKong()) if day.year <= 2026}
-    assert until_2026 == quantlib
+def hong_kong() -> set[date]:
+    """QuantLib to 2026, as far as it knows the lunar holidays; then exchange_calendars, which computes them."""
+    until_2026 = {day for day in generate.quantlib_days(ql.HongKong()) if day.year <= 2026}
     sessions = exchange_calendars.get_calendar("XHKG", start="2027-01-01", end="2030-12-31").sessions
-    open_days = {session.date() for session in sessions}
-    later = {day for day in generate.weekdays() if day.year > 2026 and day not in open_days}
-    # Mid-Autumn 2029 is a Saturday, the holiday after it a Sunday, so Monday is off, as 2022-09-12 was.
-    difference = {date(2029, 9, 24)}
-    assert {day for day in closed(name) if day.year > 2026} == later | difference
-    assert not later & difference
+    is_open = {session.date() for session in sessions}
+    return until_2026 | {day for day in generate.weekdays() if day.year > 2026 and day not in is_open}
+
+
+SECOND_SOURCES: dict[str, Callable[[], set[date]]] = {
+    "CURRENCY:USD": financial("XFED"),
+    "CURRENCY:EUR": financial("XECB"),
+    "SETTLEMENT:US": financial("XNYS", "XFED"),
+    **{f"SETTLEMENT:{market}": financial("XECB") for market in T2S_MARKETS},
+    **dict.fromkeys(("SETTLEMENT:AU", "CURRENCY:AUD"), financial("XASX")),
+    **dict.fromkeys(
+        ("SETTLEMENT:CA", "CURRENCY:CAD"), country("CA", ("public", "government", "optional"), subdivision="ON")
+    ),
+    **dict.fromkeys(("SETTLEMENT:CH", "CURRENCY:CHF"), financial("XSWX")),
+    **dict.fromkeys(("SETTLEMENT:CN", "CURRENCY:CNY"), financial("XSHG")),
+    **dict.fromkeys(("SETTLEMENT:GB", "CURRENCY:GBP"), financial("XLON")),
+    **dict.fromkeys(("SETTLEMENT:HK", "CURRENCY:HKD"), hong_kong),
+    **dict.fromkeys(("SETTLEMENT:JP", "CURRENCY:JPY"), country("JP", ("public", "bank"))),
+    **dict.fromkeys(("SETTLEMENT:MX", "CURRENCY:MXN"), financial("XMEX")),
+    **dict.fromkeys(("SETTLEMENT:SG", "CURRENCY:SGD"), financial("XSES")),
+}
+"""Which days a source that did not make the calendar says it is closed."""
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")  # exchange_calendars on pandas
+@pytest.mark.parametrize("calendar", sorted(SECOND_SOURCES))
+def test_every_calendar_agrees_with_its_second_source(calendar: str) -> None:
+    """On every weekday that it covers; where they differ, calendar_differences.py says why."""
+    last_day = coverage(calendar).last_day
+    theirs = {day for day in SECOND_SOURCES[calendar]() if day <= last_day}
+    assert closed(calendar) - theirs == differing(calendar, is_closed=True)
+    assert theirs - closed(calendar) == differing(calendar, is_closed=False)
+
+
+def test_no_calendar_is_without_a_second_source() -> None:
+    assert set(SECOND_SOURCES) == {row.calendar for row in shipped_records() if isinstance(row, CalendarCoverage)}
+
+
+def test_every_difference_has_its_reason_and_its_calendar() -> None:
+    """A reason that nobody wrote down is one that nobody can check."""
+    for one in DIFFERENCES:
+        assert one.days, one
+        assert one.reason.endswith("."), one
+        assert set(one.calendars) <= set(SECOND_SOURCES), one
+
+
+@pytest.mark.parametrize("calendar", ["SETTLEMENT:CN", "SETTLEMENT:SG"])
+def test_a_proclaimed_calendar_ends_where_it_is_known(calendar: str) -> None:
+    """A year for which nothing is proclaimed yet would be a year without holidays, and every trade in it wrong."""
+    covered = range(2024, coverage(calendar).last_day.year + 1)
+    assert len(covered) >= 3
+    assert all(len({day for day in closed(calendar) if day.year == year}) >= 8 for year in covered)
+    assert {day.year for day in closed(calendar)} == set(covered)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +164,12 @@ def test_hong_kong_agrees_with_second_sources(name: str) -> None:
         ("SETTLEMENT:CA", date(2026, 11, 11), True, "Remembrance Day trades but does not settle"),
         ("SETTLEMENT:JP", date(2026, 12, 31), True, "Japanese banks close on 31 December"),
         ("SETTLEMENT:HK", date(2027, 2, 8), True, "third day of Lunar New Year"),
+        ("SETTLEMENT:SG", date(2026, 3, 20), False, "Hari Raya Puasa is Saturday 21 March and is not moved"),
+        ("SETTLEMENT:AU", date(2026, 10, 5), False, "Labour Day of New South Wales: CHESS and RITS are open"),
+        ("SETTLEMENT:AU", date(2027, 4, 26), False, "Anzac Day on Sunday: no day in its place"),
+        ("SETTLEMENT:MX", date(2026, 4, 2), True, "Maundy Thursday"),
+        ("SETTLEMENT:CN", date(2026, 2, 23), True, "last day of Spring Festival"),
+        ("SETTLEMENT:LU", date(2026, 6, 23), False, "National Day: T2S is open"),
     ],
 )
 def test_known_day(calendar: str, day: date, is_closed: bool, why: str) -> None:
