@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from stdnum import cusip, isin, lei
+from stdnum import cusip, isin
 from stdnum.exceptions import ValidationError
 from stdnum.gb import sedol
 
+from services.domain.checks import is_lei
 from services.domain.code import Side
 from services.domain.reference import (
     Account,
@@ -308,6 +309,12 @@ def _share(item: str) -> TemplateShare:
     return TemplateShare(account=_text(account.strip()), weight=_WEIGHT(weight.strip()))
 
 
+def _lei(cell: str) -> str:
+    if not is_lei(cell):
+        raise _CellError("an LEI with its check digits (ISO 17442)")
+    return cell
+
+
 _CURRENCY = _pattern("[A-Z]{3}", "an ISO 4217 currency code of three capitals")
 _BIC = _pattern("[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?", "a BIC of 8 or 11 characters (ISO 9362)")
 _CALENDAR = _pattern(
@@ -321,7 +328,7 @@ _BY_NAME: dict[str, Callable[[str], object]] = {
     "isin": _check_digit(isin.validate, "an ISIN with its check digit (ISO 6166)"),
     "sedol": _check_digit(sedol.validate, "a SEDOL with its check digit"),
     "cusip": _check_digit(cusip.validate, "a CUSIP with its check digit"),
-    "lei": _check_digit(lei.validate, "an LEI with its check digits (ISO 17442)"),
+    "lei": _lei,
     "bic": _BIC,
     "depository_bic": _BIC,
     "participant_bic": _BIC,

@@ -11,13 +11,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
 
 from services.allocation.rules import Refusal
 from services.allocation.state import Block, Fill, Share, Terms
 from services.domain import identity
 from services.domain.code import Side
 from services.domain.event import AllocatedTrade, Charge, SettlementChain
-from services.domain.money import add, apportion, in_units, is_in_units, minor_unit_digits, multiply, round_quotient
+from services.domain.money import (
+    Apportionment,
+    add,
+    apportion,
+    apportionment,
+    in_units,
+    is_in_units,
+    minor_unit_digits,
+    multiply,
+    round_quotient,
+)
 from services.domain.reason import Reason
 from services.domain.record import Record, date, replace
 from services.domain.reference import Account, AllocationTemplate, Instrument, ReferenceData
@@ -62,20 +73,37 @@ def _is_usable(template: AllocationTemplate) -> bool:
     return any(weight > 0 for weight in weights) and all(weight >= 0 for weight in weights)
 
 
+class QuantityDivision(NamedTuple):
+    """How a quantity was split into whole denominations."""
+
+    quantities: tuple[Decimal, ...]
+    lots: Apportionment
+    """The whole denominations among the weights, by largest remainder."""
+    residue: Decimal
+    """What the quantity exceeds whole denominations by."""
+    residue_to: int
+    """Which share has the residue."""
+
+
 def divide_quantity(quantity: Decimal, weights: Sequence[Decimal], *, denomination: Decimal) -> tuple[Decimal, ...]:
     """Split a quantity by weights into multiples of the denomination.
 
     Largest remainder, ties to the earlier weight. What the quantity exceeds whole denominations by goes to the largest
     share, or to the largest weight where shares are equal: no division makes it deliverable, so it stays in one place.
     """
+    return quantity_division(quantity, weights, denomination=denomination).quantities
+
+
+def quantity_division(quantity: Decimal, weights: Sequence[Decimal], *, denomination: Decimal) -> QuantityDivision:
+    """The quantities of `divide_quantity`, with what decided them."""
     units = Fraction(quantity) / Fraction(denomination)
     lots = Decimal(units.numerator // units.denominator)
-    parts = apportion(lots, weights, digits=0)
-    quantities = [multiply(part, denomination) for part in parts]
+    divided = apportionment(lots, weights, digits=0)
+    quantities = [multiply(part, denomination) for part in divided.parts]
     residue = add(quantity, -multiply(lots, denomination))
-    largest = max(range(len(parts)), key=lambda index: (parts[index], weights[index], -index))
+    largest = max(range(len(quantities)), key=lambda index: (divided.parts[index], weights[index], -index))
     quantities[largest] = add(quantities[largest], residue)
-    return tuple(quantities)
+    return QuantityDivision(quantities=tuple(quantities), lots=divided, residue=residue, residue_to=largest)
 
 
 # --- cash ------------------------------------------------------------------------------------------------------------

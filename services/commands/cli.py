@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from services.commands import deadletters, reference, send, topics
 from services.commands.cluster import Cluster
+from services.commands.explain import command as explain
 from services.commands.failure import (
     EXIT_INTERRUPTED,
     EXIT_TROUBLE,
@@ -119,6 +120,7 @@ def make_app() -> typer.Typer:
         ("reference", reference.app),
         ("send", send.app),
         ("deadletters", deadletters.app),
+        ("explain", explain.app),
     ):
         app.add_typer(group, name=name, cls=CommandGroup)
     app.command("tail", short_help="Print the records of a topic, decoded.")(tail)

@@ -103,12 +103,17 @@ def closure(reference: ReferenceData, *, market: str, currency: str, day: date) 
     if day.weekday() >= _SATURDAY:
         return _WEEKEND
     for calendar in calendars_of(market, currency):
-        if coverage_row(reference, calendar, day) is None:
-            raise CalendarMissingError(calendar, day)
-        holiday = reference.holidays(calendar).get(day)
+        holiday = _holiday(reference, calendar, day)
         if holiday is not None:
             return Closure(calendar=calendar, holiday=holiday)
     return None
+
+
+def _holiday(reference: ReferenceData, calendar: str, day: date) -> Holiday | None:
+    """The row that closes a calendar on a weekday."""
+    if coverage_row(reference, calendar, day) is None:
+        raise CalendarMissingError(calendar, day)
+    return reference.holidays(calendar).get(day)
 
 
 def coverage_row(reference: ReferenceData, calendar: str, day: date) -> CalendarCoverage | None:

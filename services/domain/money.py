@@ -22,6 +22,7 @@ from decimal import (
 )
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
 EXACT = Context(prec=96, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 """Wide enough for the product of any quantity, price and rate on the wire; anything inexact raises."""
@@ -132,6 +133,18 @@ def in_units(amount: Decimal, *, digits: int) -> Decimal:
     return written or written.copy_abs()
 
 
+class Apportionment(NamedTuple):
+    """How a total was split by largest remainder."""
+
+    parts: tuple[Decimal, ...]
+    """What each weight gets; they add up to the total."""
+    remainders: tuple[int, ...]
+    """What each part had beyond whole units, in `weight_total`-ths of a unit."""
+    weight_total: int
+    favoured: tuple[int, ...]
+    """Which parts were given one unit more, in the order in which they were chosen."""
+
+
 def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tuple[Decimal, ...]:
     """Split `total` by `weights` so that the parts add up to it to the last unit of 10**-digits.
 
@@ -141,6 +154,11 @@ def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tup
     """
     if len(weights) == 1 and weights[0] > 0:  # most blocks have one share, and it takes all
         return (in_units(total, digits=digits),)
+    return apportionment(total, weights, digits=digits).parts
+
+
+def apportionment(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> Apportionment:
+    """The parts of `apportion`, with the remainders that decided and the parts that were given a unit more."""
     units_total = _units(total, digits=digits)
     whole_weights = _whole_numbers(weights)
     weight_total = sum(whole_weights)
@@ -149,12 +167,19 @@ def apportion(total: Decimal, weights: Sequence[Decimal], *, digits: int) -> tup
     sign = -1 if units_total < 0 else 1
     shares = [divmod(abs(units_total) * weight, weight_total) for weight in whole_weights]
     parts = [part for part, _ in shares]
+    remainders = tuple([rest for _, rest in shares])
+    favoured: tuple[int, ...] = ()
     left_over = abs(units_total) - sum(parts)
     if left_over:
-        by_remainder = sorted(range(len(parts)), key=lambda index: (-shares[index][1], index))
-        for index in by_remainder[:left_over]:
+        favoured = tuple(sorted(range(len(parts)), key=lambda index: (-remainders[index], index))[:left_over])
+        for index in favoured:
             parts[index] += 1
-    return tuple(Decimal(sign * part).scaleb(-digits, context=EXACT) for part in parts)
+    return Apportionment(
+        parts=tuple([Decimal(sign * part).scaleb(-digits, context=EXACT) for part in parts]),
+        remainders=remainders,
+        weight_total=weight_total,
+        favoured=favoured,
+    )
 
 
 def _units(total: Decimal, *, digits: int) -> int:

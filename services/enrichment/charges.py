@@ -28,7 +28,7 @@ def charges_of(
     """
     if gross_amount == _NOTHING:
         return ()
-    rules = reference.derived(_effective_rules, instrument.settlement_market, trade.trade_date, settlement_date)
+    rules = rule_rows(reference, instrument, trade_date=trade.trade_date, settlement_date=settlement_date)
     charges = []
     for rule in rules:
         if not _applies(rule, trade, instrument, gross_amount):
@@ -82,3 +82,10 @@ def _amount(rule: ChargeRule, *, quantity: Decimal, gross_amount: Decimal) -> De
         return money.round_amount(amount, currency=rule.currency, mode=rule.rounding)
     units = money.round_quotient(amount, rule.rounding_unit, digits=0, mode=rule.rounding)
     return money.round_amount(money.multiply(units, rule.rounding_unit), currency=rule.currency)
+
+
+def rule_rows(
+    reference: ReferenceData, instrument: Instrument, *, trade_date: date, settlement_date: date
+) -> tuple[ChargeRule, ...]:
+    """The rows that `charges_of` goes through: of each charge of the market the one that holds on its date."""
+    return reference.derived(_effective_rules, instrument.settlement_market, trade_date, settlement_date)
