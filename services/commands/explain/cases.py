@@ -25,7 +25,7 @@ class Given(NamedTuple):
 
 def read_case(kind: Kind, members: Mapping[str, Any]) -> Case:
     """The case's values by field. Raises CaseError, which names every field that is wrong."""
-    given = _flat(kind, members)
+    given = _flat(kind, kind.prepare(members))
     faults = [_unknown(kind, name) for name in given if name not in {field.name for field in kind.fields}]
     values: dict[str, Any] = {}
     for field in kind.fields:
@@ -74,11 +74,12 @@ def _flat(kind: Kind, members: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The values of a list: a JSON list, an object of NAME: VALUE, or text with `;` between them."""
+    """The values of a list: a JSON list or repeated option, an object of NAME: VALUE, or text with `;` between them."""
     if isinstance(value, Mapping):
         yield from (f"{name}={_text(name, inner)}" for name, inner in value.items())
     elif isinstance(value, list | tuple):
-        yield from (_text("a value of the list", inner) for inner in value)
+        for inner in value:
+            yield from _texts(_text("a value of the list", inner))
     else:
         yield from (part.strip() for part in _text("the list", value).split(_LIST_SEPARATOR) if part.strip())
 

@@ -103,6 +103,8 @@ class Kind(NamedTuple):
     """Raises CaseError for a case that contradicts itself or asks for what reference data does not hold."""
     also_known: Mapping[str, str] = {}
     """Other names of fields in JSON and CSV; an empty name means that the member is left aside."""
+    prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    """Brings what is given into the form of the fields; nothing needs it that is given field by field."""
 
 
 def refused(
