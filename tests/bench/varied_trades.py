@@ -21,7 +21,7 @@ from tests import samples
 from tests.support.app import MARKET_DATA
 
 SAMPLE_DATA = MARKET_DATA.parent / "sample_day" / "data" / "reference"
-_SETTLEMENT_TYPES = (None, None, None, None, None, "0", "1", "2", "3", "9", "6", "B")
+_SETTLEMENT_TYPES = (None, None, None, None, None, "0", "1", "2", "3", "9", "6", "7", "B")
 _TRADE_DATES = [date(2023, 12, 20) + timedelta(days=number) for number in range(1_100)]
 
 

@@ -62,10 +62,17 @@ final class Enrichment {
         }
         String market = instrument.getSettlementMarket();
         String currency = trade.getCurrency();
+        boolean isWhenIssued = SettlementCalendar.WHEN_ISSUED.equals(trade.getSettlementType());
         SettlementCalendar.Answer settles = calendar.settlementDate(new SettlementCalendar.Question(
-                market, type, currency, on, trade.getSettlementType(), trade.getRequestedSettlementDate()));
+                market,
+                type,
+                currency,
+                on,
+                trade.getSettlementType(),
+                trade.getRequestedSettlementDate(),
+                isWhenIssued ? instrument.getIssueDate() : null));
         if (settles.problem() != null) {
-            return new Result(null, settles.problem());
+            return new Result(null, undated(settles.problem(), instrument));
         }
         SettlementChains.Question theirs =
                 new SettlementChains.Question(trade.getCounterparty(), market, type, currency, settles.date());
@@ -85,6 +92,18 @@ final class Enrichment {
 
     private static boolean isDebt(InstrumentType type) {
         return type == InstrumentType.GOVERNMENT_BOND || type == InstrumentType.CORPORATE_BOND;
+    }
+
+    /** The calendar knows markets and no instruments: where one is at fault it is named here. */
+    private static Problem undated(Problem problem, Instrument instrument) {
+        return problem.reason() == Reason.ISSUE_DATE_MISSING
+                ? Problem.of(
+                        problem.reason(),
+                        "settlement_type",
+                        SettlementCalendar.WHEN_ISSUED,
+                        "isin",
+                        instrument.getIsin())
+                : problem;
     }
 
     private static Result unsuitablePrice(CapturedTrade trade, Instrument instrument) {

@@ -7,6 +7,8 @@ enum Reason {
     ACCOUNT_MISSING(true, "The account is not in reference data."),
     SETTLEMENT_CYCLE_MISSING(true, "No settlement cycle for market, instrument type and trade date."),
     CALENDAR_MISSING(true, "No calendar for the market or the currency covers the dates."),
+    ISSUE_DATE_MISSING(
+            true, "The trade settles when issued (FIX 63 = 7), and the instrument has no issue date."),
     COUNTERPARTY_SSI_MISSING(
             true, "No standing settlement instruction of the counterparty for market, type and currency."),
     ACCOUNT_SSI_MISSING(true, "No standing settlement instruction of the account for market, type and currency."),

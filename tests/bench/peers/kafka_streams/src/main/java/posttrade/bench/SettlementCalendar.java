@@ -14,6 +14,7 @@ final class SettlementCalendar {
     private static final Map<String, Integer> DAYS_BY_SETTLEMENT_TYPE =
             Map.of("1", 0, "2", 1, "3", 2, "4", 3, "5", 4, "9", 5);
     private static final String REGULAR = "0";
+    static final String WHEN_ISSUED = "7";
     private static final LocalDate LAST_DAY = LocalDate.of(9999, 12, 31);
 
     private final ReferenceData reference;
@@ -29,7 +30,8 @@ final class SettlementCalendar {
             String currency,
             LocalDate tradeDate,
             String settlementType,
-            LocalDate requestedSettlementDate) {}
+            LocalDate requestedSettlementDate,
+            LocalDate issueDate) {}
 
     /** A date, or why there is none. */
     record Answer(LocalDate date, Problem problem) {}
@@ -57,6 +59,9 @@ final class SettlementCalendar {
             }
             int days;
             String type = asked.settlementType;
+            if (WHEN_ISSUED.equals(type)) {
+                return whenIssued(asked);
+            }
             if (type != null && !type.equals(REGULAR)) {
                 Integer special = DAYS_BY_SETTLEMENT_TYPE.get(type);
                 if (special == null) {
@@ -97,6 +102,24 @@ final class SettlementCalendar {
                 asked.market,
                 "currency",
                 asked.currency);
+    }
+
+    /** The first settlement day from the day of issue on. What is issued already trades regular way. */
+    private Answer whenIssued(Question asked) throws CalendarMissing {
+        if (asked.issueDate == null) {
+            return refused(Reason.ISSUE_DATE_MISSING, "settlement_type", WHEN_ISSUED);
+        }
+        if (!asked.issueDate.isAfter(asked.tradeDate)) {
+            return refused(
+                    Reason.SETTLEMENT_TYPE_UNSUITABLE,
+                    "settlement_type",
+                    WHEN_ISSUED,
+                    "issue_date",
+                    asked.issueDate.toString(),
+                    "trade_date",
+                    asked.tradeDate.toString());
+        }
+        return new Answer(firstSettlementDay(asked, asked.issueDate), null);
     }
 
     /** A row for the instrument type wins over the row for all. */
