@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from services.domain.code import AllocationPolicy, InstrumentType
 from services.domain.money import round_fraction
-from services.domain.record import Record
+from services.domain.record import Record, replace
 from services.domain.reference import (
     Account,
     AllocationTemplate,
@@ -272,6 +272,34 @@ LATE_SECURITIES: tuple[Security, ...] = (
 )
 """Gap: traded, but only in the late files."""
 
+_ISSUE_DATE = date(2026, 3, 12)
+
+
+def _gilt_when_issued(
+    isin: str, rate: str, matures: date, local_id: str, *, level: int, issue_date: date | None
+) -> Security:
+    """Settles on the day of issue, from which interest accrues: nothing is accrued yet."""
+    following = matures.replace(year=_ISSUE_DATE.year)
+    gilt = _bond(
+        isin,
+        f"Treasury Gilt {rate}% {matures.day} {matures.strftime('%B %Y')}",
+        market=GB,
+        matures=matures,
+        trades=("0.005", level),
+        local_id=local_id,
+        coupon=_coupon(rate, _ISSUE_DATE, following, _ISSUE_DATE, a_year=2),
+    )
+    return replace(gilt, instrument=replace(gilt.instrument, issue_date=issue_date))
+
+
+WHEN_ISSUED_SECURITY = _gilt_when_issued(
+    "GB00BTXS1K06", "4.75", date(2035, 10, 22), "BTXS1K0", level=20055, issue_date=_ISSUE_DATE
+)
+"""Traded when issued, before the day on which it is issued."""
+
+UNDATED_SECURITY = _gilt_when_issued("GB00BT7J0241", "4.5", date(2035, 9, 7), "BT7J024", level=19730, issue_date=None)
+"""Gap: traded when issued, and its issue date is only in the late files."""
+
 UNKNOWN_SECURITY = _share(US, ("US4781601046", None, "478160104", "Johnson & Johnson", "US", 24381), EQUITY)
 """Gap: traded, and in no file."""
 
@@ -392,10 +420,12 @@ def _rows(
 def reference() -> tuple[ReferenceRecord, ...]:
     """What is known from the beginning, in the order of the files; market data is in deploy/reference."""
     chains = (row for row in _chains() if (row.owner, row.settlement_market) not in LATE_CHAINS | MISSING_CHAINS)
-    return (*(security.instrument for security in SECURITIES), *PARTIES, *_accounts(), *chains)
+    securities = (*SECURITIES, WHEN_ISSUED_SECURITY, UNDATED_SECURITY)
+    return (*(security.instrument for security in securities), *PARTIES, *_accounts(), *chains)
 
 
 def late_reference() -> tuple[ReferenceRecord, ...]:
     """What comes late, in the order of the files."""
     chains = (row for row in _chains() if (row.owner, row.settlement_market) in LATE_CHAINS)
-    return (*(security.instrument for security in LATE_SECURITIES), *chains)
+    dated = replace(UNDATED_SECURITY.instrument, issue_date=_ISSUE_DATE)
+    return (*(security.instrument for security in LATE_SECURITIES), dated, *chains)

@@ -6,8 +6,9 @@ from deploy.sample_day import catalogue
 from deploy.sample_day.dealer import SINGLE_FILL, Dealer, Order, Wish
 from deploy.sample_day.flow import Flow, Message, Promise
 from deploy.sample_day.plain import settled, stuck
+from services.domain.calendar import WHEN_ISSUED
 from services.domain.code import AllocationPolicy
-from services.domain.event import AllocatedTrade
+from services.domain.event import AllocatedTrade, Execution
 from services.domain.reason import Reason
 from services.domain.record import replace
 
@@ -59,6 +60,25 @@ def late_instrument(dealer: Dealer, number: int) -> Flow:
     security = catalogue.LATE_SECURITIES[number % len(catalogue.LATE_SECURITIES)]
     wish = replace(_GAP, security=security, fills=(1, 3), counterparty=_SOUND)
     return _late(dealer, wish, Reason.INSTRUMENT_MISSING)
+
+
+def when_issued(dealer: Dealer, _number: int) -> Flow:
+    """A gilt that is traded before the day of its issue."""
+    order = dealer.order(replace(_GAP, security=catalogue.WHEN_ISSUED_SECURITY, counterparty=_SOUND))
+    return settled(dealer, order, dealer.reported(_when_issued(dealer, order)))
+
+
+def late_issue_date(dealer: Dealer, _number: int) -> Flow:
+    """A gilt whose issue date is entered late."""
+    order = dealer.order(replace(_GAP, security=catalogue.UNDATED_SECURITY, counterparty=_SOUND))
+    messages = dealer.reported(_when_issued(dealer, order))
+    at_once, late = _shares(dealer, order, messages, at_once=0, late=1)
+    reasons = (Reason.ISSUE_DATE_MISSING,) * len(messages)
+    return _partly_late(dealer, order, messages, at_once, late, closed_late=reasons)
+
+
+def _when_issued(dealer: Dealer, order: Order) -> list[Execution]:
+    return [replace(execution, settlement_type=WHEN_ISSUED) for execution in dealer.executions(order)]
 
 
 def late_counterparty_chain(dealer: Dealer, _number: int) -> Flow:

@@ -29,6 +29,7 @@ from services.domain.record import replace
 _ROADS = (AVRO, FIX_44, FIX_42)
 _EQUITIES = (InstrumentType.EQUITY,)
 _BLOCK = Wish(fills=(3, 5))
+_SHARES = replace(SINGLE_FILL, instrument_types=_EQUITIES)
 
 
 def _on_each_road(wish: Wish, number: int, roads: tuple[str, ...] = _ROADS) -> Wish:
@@ -170,6 +171,36 @@ def closed_settlement_date(dealer: Dealer, number: int) -> Flow:
     order, execution = _single(dealer, number)
     messages = dealer.reported([replace(execution, requested_settlement_date=date(2026, 3, 7))])
     return stuck(order, messages, open_reasons=(Reason.SETTLEMENT_DATE_NOT_BUSINESS_DAY,))
+
+
+def cash_settlement(dealer: Dealer, number: int) -> Flow:
+    """T+0: delivered and paid on the trade date."""
+    order, execution = _single(dealer, number, _SHARES)
+    return settled(dealer, order, dealer.reported([replace(execution, settlement_type="1")]))
+
+
+def forward(dealer: Dealer, number: int) -> Flow:
+    """An agreed date; the last of them is 8 May in Paris, a public holiday on which T2S settles."""
+    is_paris = number % len(_ROADS) == 2
+    wish = replace(_SHARES, markets=("FR",), roads=(AVRO,)) if is_paris else replace(_SHARES, markets=("US", "GB"))
+    order, execution = _single(dealer, 0 if is_paris else number, wish)
+    agreed = date(2026, 5, 8) if is_paris else date(2026, 3, 20)
+    changed = replace(execution, settlement_type="6", requested_settlement_date=agreed)
+    return settled(dealer, order, dealer.reported([changed]))
+
+
+def forward_to_bank_holiday(dealer: Dealer, number: int) -> Flow:
+    """Columbus Day, on which New York trades and nothing settles."""
+    order, execution = _single(dealer, number, replace(_SHARES, markets=("US",)))
+    changed = replace(execution, settlement_type="6", requested_settlement_date=date(2026, 10, 12))
+    return stuck(order, dealer.reported([changed]), open_reasons=(Reason.SETTLEMENT_DATE_NOT_BUSINESS_DAY,))
+
+
+def forward_without_date(dealer: Dealer, number: int) -> Flow:
+    """Settlement type 6 means a date, and none is there."""
+    order, execution = _single(dealer, number, _SHARES)
+    messages = dealer.reported([replace(execution, settlement_type="6")])
+    return stuck(order, messages, open_reasons=(Reason.SETTLEMENT_TYPE_UNSUITABLE,))
 
 
 def price_type(dealer: Dealer, number: int) -> Flow:

@@ -7,8 +7,9 @@ import string
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stdnum import cusip, isin
+from stdnum import cusip, isin, lei
 from stdnum.gb import sedol
+from stdnum.iso7064 import mod_97_10
 
 from services.domain import checks
 
@@ -33,6 +34,10 @@ SHAPES = [
     (checks.is_cusip, "17275R102", True),  # Cisco
     (checks.is_cusip, "037833101", False),
     (checks.is_cusip, "03783310", False),
+    (checks.is_lei, "7LTWFZYICNSX8D621K86", True),  # Deutsche Bank
+    (checks.is_lei, "7LTWFZYICNSX8D621K68", False),
+    (checks.is_lei, "7LTWFZYICNSX8D621K8", False),
+    (checks.is_lei, "7ltwfzyicnsx8d621k86", False),
     (checks.is_bic, "DEUTDEFF", True),
     (checks.is_bic, "DEUTDEFFXXX", True),
     (checks.is_bic, "DEUTDEFFX", False),
@@ -98,3 +103,28 @@ def test_cusip_agrees_with_python_stdnum(serial: str, digit: str) -> None:
     """Letters and the three signs have values too."""
     assert checks.is_cusip(serial + digit) == cusip.is_valid(serial + digit)
     assert checks.is_cusip(serial + cusip.calc_check_digit(serial))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text(string.ascii_uppercase + string.digits, min_size=18, max_size=18), st.from_regex("[0-9]{2}", fullmatch=True)
+)
+def test_lei_agrees_with_python_stdnum(serial: str, digits: str) -> None:
+    """Two check digits, and one pair of them is right (01 and 98 leave the same remainder: 02 to 98 are used)."""
+    right = checks.lei_check_digits(serial)
+    assert right == mod_97_10.calc_check_digits(serial)
+    assert checks.is_lei(serial + right)
+    assert lei.is_valid(serial + right)
+    assert checks.is_lei(serial + digits) is (digits == right)
+
+
+def test_every_scheme_makes_the_checks_that_it_tells() -> None:
+    """Form and check digits taken apart are the whole of the check, for whoever explains it."""
+    for scheme in checks.IDENTIFIER_SCHEMES.values():
+        texts = [text for check, text, _ in SHAPES if check is scheme.is_valid]
+        assert texts, scheme.name
+        for text in texts:
+            count = scheme.check_digits_count
+            fits = scheme.shape.fullmatch(text) is not None
+            ends = not fits or scheme.check_digits is None or scheme.check_digits(text[:-count]) == text[-count:]
+            assert scheme.is_valid(text) is (fits and ends), text

@@ -100,7 +100,7 @@ def test_help_is_on_standard_output(arguments: str) -> None:
 def test_every_command_is_in_the_help_with_a_whole_sentence() -> None:
     """A sentence that is cut off with dots says nothing."""
     commands = run("--help").stdout.partition("Commands:")[2]
-    for name in ("worker", "topics", "reference", "send", "tail", "trade", "summary"):
+    for name in ("worker", "topics", "reference", "send", "explain", "tail", "trade", "summary"):
         assert f"  {name} " in commands
     assert "..." not in commands
 

@@ -49,6 +49,22 @@ def test_trade_goes_through_at_once_when_all_is_there() -> None:
     assert desk.state.tables.get(WaitingTrade, {}) == {}
 
 
+def test_a_trade_when_issued_waits_for_the_issue_date_and_goes_on_with_it() -> None:
+    """FIX 63 = 7: the row of the instrument that has the date closes the exception, which names the instrument."""
+    desk = Desk(COMPLETE)
+    assert desk.take(replace(V1, settlement_type="7")) == ["OPEN ISSUE_DATE_MISSING"]
+    (outcome,) = desk.outcomes
+    assert isinstance(outcome, Publish)
+    assert isinstance(outcome.event, ExceptionEvent)
+    assert outcome.event.details == {"settlement_type": "7", "isin": samples.ISIN}
+    desk.put(instrument(issue_date=date(2026, 3, 12)))
+    assert desk.tick() == ["CLOSED ISSUE_DATE_MISSING", "enriched E1 v1"]
+    last = desk.outcomes[-1]
+    assert isinstance(last, Publish)
+    assert isinstance(last.event, EnrichedTrade)
+    assert last.event.settlement_date == date(2026, 3, 12)
+
+
 def test_trade_waits_through_everything_that_is_missing_one_after_another() -> None:
     """Data arrives piece by piece: each exception is closed before the next opens, and at last the trade goes on."""
     desk = Desk()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 
@@ -56,6 +57,33 @@ def test_the_promised_counts_are_kept() -> None:
     promise = playing.expected()
     assert before_late == promise["details"]["before_late_files"]
     assert playing.counts(pipeline) == playing.promised_counts(promise)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "settles"),
+    [
+        ("cash-settlement", date(2026, 3, 2)),
+        ("forward", date(2026, 3, 20)),
+        ("when-issued", date(2026, 3, 12)),
+        ("late-issue-date", date(2026, 3, 12)),
+    ],
+)
+def test_special_settlement_is_instructed_for_the_promised_date(trouble: str, settles: date) -> None:
+    """The README names the dates; the counts alone would not notice another one."""
+    pipeline, _ = _in_order()
+    (row,) = (row for row in playing.expected()["details"]["troubles"] if row["name"] == trouble)
+    instructions = pipeline.events("settlement.instructions", SettlementInstruction)
+    dates = {event.settlement_date for event in instructions if event.order_id == row["example"]}
+    assert dates == {settles}
+
+
+def test_a_public_holiday_in_paris_is_a_settlement_date() -> None:
+    """8 May, by the forward that was agreed for it."""
+    pipeline, _ = _in_order()
+    instructions = pipeline.events("settlement.instructions", SettlementInstruction)
+    assert {event.own_chain.depository_bic for event in instructions if event.settlement_date == date(2026, 5, 8)} == {
+        "SICVFRPPXXX"
+    }
 
 
 @pytest.mark.parametrize(("seed", "partitions"), [(1, 1), (2, 4), (3, 3)])

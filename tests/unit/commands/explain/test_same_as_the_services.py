@@ -28,7 +28,7 @@ from tests.unit.capture import desk as capture_desk
 from tests.unit.enrichment import desk
 from tests.unit.reference_files.shipped import shipped_reference
 
-CASES = settings(max_examples=1_000, deadline=None)
+CASES = settings(max_examples=500, deadline=None)
 MARKETS = ("US", "GB", "DE", "FR", "IT", "CH", "JP", "HK", "CN", "IN", "BR")
 SPAN = st.dates(date(2024, 1, 1), date(2030, 12, 31))
 
