@@ -173,6 +173,34 @@ def closed_settlement_date(dealer: Dealer, number: int) -> Flow:
     return stuck(order, messages, open_reasons=(Reason.SETTLEMENT_DATE_NOT_BUSINESS_DAY,))
 
 
+def same_terms(dealer: Dealer, _number: int) -> Flow:
+    """Two orders of one account, security, side and counterparty: only references tell them apart."""
+    order = _quoted(dealer, SINGLE_FILL)
+    like = replace(
+        SINGLE_FILL,
+        account=order.account,
+        counterparty=order.counterparty,
+        security=order.security,
+        roads=(order.sender,),
+    )
+    other = _quoted(dealer, like)
+    while other.side is not order.side:
+        other = _quoted(dealer, like)
+    flows = [settled(dealer, one, dealer.reported(dealer.executions(one))) for one in (order, other)]
+    messages = tuple(message for flow in flows for message in flow.messages)
+    return Flow(
+        example=order.order_id, messages=messages, promise=Promise(allocations=2, confirmations=2, instructions=2)
+    )
+
+
+def _quoted(dealer: Dealer, wish: Wish) -> Order:
+    """An order whose confirmation quotes a reference, so that others may have its match key."""
+    order = dealer.order(wish)
+    while not order.quotes:
+        order = dealer.order(wish)
+    return order
+
+
 def cash_settlement(dealer: Dealer, number: int) -> Flow:
     """T+0: delivered and paid on the trade date."""
     order, execution = _single(dealer, number, _SHARES)

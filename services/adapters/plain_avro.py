@@ -33,11 +33,13 @@ class PlainReader:
     def __init__(self, directory: Path = DIRECTORY) -> None:
         """Read the schemas. Raises ValueError or OSError when one cannot be used."""
         self._schemas: dict[bytes, tuple[str, Any]] = {}
-        for path in sorted(directory.glob("*.avsc")):
+        self._newest: dict[str, Any] = {}
+        for path in sorted(directory.glob("*.avsc"), key=_version):
             schema = json.loads(path.read_text(encoding="utf-8"))
             canonical = fastavro.schema.to_parsing_canonical_form(schema)
             mark = bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
-            self._schemas[mark] = schema["name"], fastavro.parse_schema(_plainer(schema))
+            parsed = self._newest[schema["name"]] = fastavro.parse_schema(_plainer(schema))
+            self._schemas[mark] = schema["name"], parsed
         if not self._schemas:
             raise ValueError(f"no schema was found in {directory}")
         self._readers: dict[str, Callable[[bytes], Plain | None]] = {}
@@ -60,15 +62,21 @@ class PlainReader:
             return None
 
     def _avro_reader(self, record: str) -> Callable[[bytes], Plain | None]:
-        schemas = self._schemas
+        schemas, newest = self._schemas, self._newest.get(record)
 
         def read(value: bytes) -> Plain | None:
             name, schema = schemas[value[2:_HEADER_BYTES]]
             if value[:2] != _MARKER or name != record:
                 return None
-            return fastavro.schemaless_reader(io.BytesIO(value[_HEADER_BYTES:]), schema, None)  # type: ignore[return-value]  # a record is a dict
+            reader = None if schema is newest else newest  # fields that came later have their defaults
+            return fastavro.schemaless_reader(io.BytesIO(value[_HEADER_BYTES:]), schema, reader)  # type: ignore[return-value]  # a record is a dict
 
         return read
+
+
+def _version(path: Path) -> int:
+    """Of `name.v12.avsc`: 12."""
+    return int(path.stem.rpartition(".v")[2])
 
 
 def _plainer(node: Any) -> Any:

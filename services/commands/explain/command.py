@@ -21,7 +21,7 @@ from services.domain.reference import ReferenceData
 
 STANDARD_INPUT = "-"
 
-app = typer.Typer(help="Say why: the answer of a rule, and the rule, date and source that led to it.")
+app = typer.Typer(help="Say why a rule answers as it does.")
 
 
 @app.callback()
