@@ -105,6 +105,17 @@ def _lost_input(tampering: Tampering) -> SnapshotWorld:
     return tampering.add_changed(entry, execution_id="NEVER-SEEN-1")
 
 
+def _lost_confirmation(tampering: Tampering) -> SnapshotWorld:
+    """A confirmation that was sent once and taken, and is not in the log any more."""
+    topic = "counterparty.confirmations"
+    sent = [record for entry in tampering.world.records[topic] if (record := tampering.decode(topic, entry.value))]
+    ids = [record["confirmation_id"] for record in sent]
+    taken = tampering.record(
+        tampering.find("confirmations.received", lambda record: ids.count(record["confirmation_id"]) == 1)
+    )
+    return tampering.drop(tampering.find(topic, lambda record: record["confirmation_id"] == taken["confirmation_id"]))
+
+
 def _other_message(tampering: Tampering) -> SnapshotWorld:
     message = tampering.world.records["settlement.messages"][0]
     text = (message.value or b"").replace(b"<Unit>", b"<Unit>1").replace(b"<FaceAmt>", b"<FaceAmt>1")
@@ -137,7 +148,7 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "an allocation request is missing": ("V1", lambda t: t.drop(t.find("trades.allocation-requests"))),
     "a received confirmation is missing": ("V1", lambda t: t.drop(t.find("confirmations.received"))),
     "an input had no effect": ("V1", _lost_input),
-    "an effect has no input": ("V2", lambda t: t.drop(t.find("counterparty.confirmations", at=7))),
+    "an effect has no input": ("V2", _lost_confirmation),
     # what it must say
     "an instruction pays a cent more": ("V4", lambda t: _cent_more(t, "settlement.instructions", "amount")),
     "a message says another quantity": ("V4", _other_message),
