@@ -11,9 +11,9 @@ import pytest
 
 from services.confirmation.process import OUTCOMES_PER_CALL_MAX, UNCONFIRMED_AFTER_US, ConfirmationStage
 from services.confirmation.state import Deadline, MatchGroup, NextDeadline, OpenAllocation, OpenConfirmation
-from services.domain.code import Side
+from services.domain.code import ConfirmationTransactionType, Side
 from services.domain.event import AllocatedTrade, ConfirmedTrade
-from services.domain.record import Record
+from services.domain.record import Record, replace
 from services.stage import Stage, Suppress
 from tests import samples
 from tests.memory_state import MemoryState
@@ -40,6 +40,10 @@ def test_stage_fulfils_the_contract() -> None:
     desk.run(state, samples.allocated_trade(), samples.received_confirmation())
     desk.run(state, samples.allocated_trade(allocation_id="A2"))
     desk.run(state, samples.received_confirmation(confirmation_id="C2", net_amount=Decimal(1)))
+    cancel = samples.received_confirmation(
+        confirmation_id="K1", reference_id="C1", transaction_type=ConfirmationTransactionType.CANCEL
+    )
+    desk.run(state, cancel, replace(cancel, confirmation_id="K2", reference_id="C3"))
     assert set(state.tables) == set(stage.state_types)
     for kind, rows in state.tables.items():
         assert rows, kind
@@ -128,7 +132,7 @@ def test_nothing_is_walked_while_nothing_can_be_due() -> None:
     desk.run(state, samples.allocated_trade(), samples.allocated_trade(allocation_id="A2", match_key="other"))
     due_us = samples.RECEIVED_AT_US + UNCONFIRMED_AFTER_US
     assert (stage.on_time(state, due_us - 1), state.walks) == ([], 0)
-    assert (len(stage.on_time(state, due_us)), state.walks) == (2, 1)
+    assert (len(stage.on_time(state, due_us)), state.walks) == (4, 1)  # of each the exception and its status
     assert (stage.on_time(state, 2 * due_us), state.walks) == ([], 1)
     assert state.tables[NextDeadline] == {}
 
@@ -136,7 +140,7 @@ def test_nothing_is_walked_while_nothing_can_be_due() -> None:
 def test_a_silent_counterparty_is_shown_in_portions() -> None:
     """One transaction holds a bounded number of outcomes; the next call goes on."""
     state, stage = MemoryState(), ConfirmationStage()
-    count = OUTCOMES_PER_CALL_MAX + 5
+    count = OUTCOMES_PER_CALL_MAX // 2 + 5  # of each the exception and its status
     desk.run(state, *(samples.allocated_trade(allocation_id=f"A{n}", match_key=f"K{n}") for n in range(count)))
     due_us = samples.RECEIVED_AT_US + UNCONFIRMED_AFTER_US
-    assert [len(stage.on_time(state, due_us)) for _ in range(3)] == [OUTCOMES_PER_CALL_MAX, 5, 0]
+    assert [len(stage.on_time(state, due_us)) for _ in range(3)] == [OUTCOMES_PER_CALL_MAX, 10, 0]

@@ -42,7 +42,7 @@ def easter_sunday(year: int) -> date:
     return date(year, 3, 1) + timedelta(days=march_day - 1)
 
 
-@pytest.mark.parametrize("name", ["holidays.csv", "calendar-coverages.csv"])
+@pytest.mark.parametrize("name", ["holidays.csv", "calendar-coverages.csv", "time-zone-offsets.csv"])
 def test_checked_in_file_is_the_generator_s_output(name: str) -> None:
     """Nobody edited the file by hand, and no library changed a day unseen."""
     assert (DIRECTORY / name).read_bytes() == generate.generate()[name].encode()
