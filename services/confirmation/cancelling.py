@@ -58,6 +58,7 @@ class _Match(NamedTuple):
     fingerprint: str
     counterparty: str
     match_key: str
+    order_id: str | None
 
 
 # --- our side --------------------------------------------------------------------------------------------------------
@@ -83,7 +84,9 @@ def _take_back(desk: Desk, trade: AllocatedTrade) -> MatchStatus:
     if matched is not None:
         found = state.get(MatchedConfirmation, matched.confirmation_key)
         assert found is not None, f"{matched.confirmation_key!r} confirms {key} but is not remembered"
-        match = _Match(key, matched.confirmation_key, found.fingerprint, trade.counterparty, trade.match_key)
+        match = _Match(
+            key, matched.confirmation_key, found.fingerprint, trade.counterparty, trade.match_key, matched.order_id
+        )
         return _ask(desk, match, asked_by=Asking.OURS, by=None)
     state.put(key, Withdrawn(by=None, sender=trade.counterparty, match_key=trade.match_key))
     waiting = state.get(OpenAllocation, key)
@@ -109,7 +112,7 @@ def refuse(state: State, allocation_id: str, *, now_us: int) -> TakenBack:
     told = "Our side refused to cancel the match; it holds."
     standing = desk.notices.report(subject, Happening.REFUSED_BY_US, message=told, otherwise=AGREED)
     state.put(allocation_id, replace(request, refused=True))
-    desk.notices.close(_REQUESTED, subject=allocation_id)
+    desk.notices.close(_REQUESTED, subject=allocation_id, order_id=matched.order_id)
     _disqualify(desk, request)
     return TakenBack(standing.status, desk.outcomes)
 
@@ -172,8 +175,23 @@ def _take_replacement(desk: Desk, key: str, named: str, confirmation: ReceivedCo
     desk.waits.begin(key, Reason.UNMATCHED_CONFIRMATION, timestamp_us)
     told = f"It replaces {name_of(named)}, which is matched; it waits for our answer."
     desk.notices.report(subject_of_confirmation(key, confirmation), Happening.DEFERRED, message=told)
-    match = _Match(matched.allocation_id, named, matched.fingerprint, confirmation.sender, confirmation.match_key)
-    _ask(desk, match, asked_by=Asking.THEIRS, by=key, replacement=key)
+    _ask(desk, _match(desk, named, matched, confirmation), asked_by=Asking.THEIRS, by=key, replacement=key)
+
+
+def _match(
+    desk: Desk, confirmation_key: str, matched: MatchedConfirmation, confirmation: ReceivedConfirmation
+) -> _Match:
+    """The agreed match of a confirmation that another one names."""
+    ours = desk.state.get(MatchedAllocation, matched.allocation_id)
+    assert ours is not None, f"allocation {matched.allocation_id} is matched but not remembered"
+    return _Match(
+        allocation_id=matched.allocation_id,
+        confirmation_key=confirmation_key,
+        fingerprint=matched.fingerprint,
+        counterparty=confirmation.sender,
+        match_key=confirmation.match_key,
+        order_id=ours.order_id,
+    )
 
 
 def _is_granted(desk: Desk, allocation_id: str) -> bool:
@@ -187,8 +205,7 @@ def _withdraw(desk: Desk, named: str, *, by: str, confirmation: ReceivedConfirma
     state = desk.state
     matched = state.get(MatchedConfirmation, named)
     if matched is not None:
-        match = _Match(matched.allocation_id, named, matched.fingerprint, confirmation.sender, confirmation.match_key)
-        _ask(desk, match, asked_by=Asking.THEIRS, by=by)
+        _ask(desk, _match(desk, named, matched, confirmation), asked_by=Asking.THEIRS, by=by)
         return True
     if state.get(Withdrawn, named) is not None:
         return False
@@ -218,12 +235,15 @@ def _take_refusal(desk: Desk, key: str, named: str) -> None:
         )
         return
     allocation_id = matched.allocation_id
+    ours = desk.state.get(MatchedAllocation, allocation_id)
+    order_id = None if ours is None else ours.order_id
     desk.state.put(allocation_id, replace(request, refused=True))
     subject = _subject(allocation_id, named, request.counterparty, request.match_key)
     told = f"The counterparty refused to cancel the match by {name_of(key)}; it holds."
     desk.notices.report(subject, Happening.REFUSED_BY_THEM, message=told, otherwise=AGREED)
-    desk.notices.close(_REQUESTED, subject=allocation_id)
-    desk.notices.open(_REFUSED, subject=allocation_id, message=told, details={"confirmation": subject_id(named)})
+    desk.notices.close(_REQUESTED, subject=allocation_id, order_id=order_id)
+    details = {"confirmation": subject_id(named)}
+    desk.notices.open(_REFUSED, subject=allocation_id, order_id=order_id, message=told, details=details)
 
 
 # --- a match that is agreed ------------------------------------------------------------------------------------------
@@ -246,9 +266,9 @@ def _ask(desk: Desk, match: _Match, *, asked_by: Asking, by: str | None, replace
     told = f"{told} to cancel the match with {name_of(match.confirmation_key)}; it holds until the other side answers."
     standing = desk.notices.report(_subject_of(match), _cancel_by(asked_by), message=told, otherwise=AGREED)
     if request is not None and request.refused and request.asked_by is Asking.OURS:
-        desk.notices.close(_REFUSED, subject=allocation_id)
+        desk.notices.close(_REFUSED, subject=allocation_id, order_id=match.order_id)
     details = {"asked_by": asked_by.value, "confirmation": subject_id(match.confirmation_key)}
-    desk.notices.open(_REQUESTED, subject=allocation_id, message=told, details=details)
+    desk.notices.open(_REQUESTED, subject=allocation_id, order_id=match.order_id, message=told, details=details)
     row = CancelRequest(
         asked_by=asked_by, by=by, counterparty=match.counterparty, match_key=match.match_key, replacements=replacements
     )
@@ -265,7 +285,7 @@ def _cancel(desk: Desk, match: _Match, request: CancelRequest, *, what: Happenin
     state, allocation_id = desk.state, match.allocation_id
     told = f"Both sides cancelled the match with {name_of(match.confirmation_key)}."
     standing: Standing = desk.notices.report(_subject_of(match), what, message=told, otherwise=AGREED)
-    desk.notices.close(_REQUESTED, subject=allocation_id)
+    desk.notices.close(_REQUESTED, subject=allocation_id, order_id=match.order_id)
     state.delete(CancelRequest, allocation_id)
     state.delete(MatchedAllocation, allocation_id)
     state.delete(MatchedConfirmation, match.confirmation_key)

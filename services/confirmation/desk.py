@@ -182,7 +182,7 @@ class Desk:
         self._report_agreed(trade, key, confirmation)
         self.state.delete(OpenAllocation, allocation_id)
         self.state.delete(OpenConfirmation, key)
-        self.state.put(allocation_id, MatchedAllocation(confirmation_key=key))
+        self.state.put(allocation_id, MatchedAllocation(confirmation_key=key, order_id=trade.order_id))
         fingerprint = rules.fingerprint(confirmation)
         self.state.put(key, MatchedConfirmation(allocation_id=allocation_id, fingerprint=fingerprint))
 

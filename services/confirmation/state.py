@@ -34,6 +34,7 @@ class MatchedAllocation(Record, kw_only=True):
     """The allocation is confirmed; key: allocation_id."""
 
     confirmation_key: Annotated[str, doc("Key of the confirmation.")]
+    order_id: Annotated[str | None, doc("Order of its block, for what the desk is told; empty in older rows.")] = None
 
 
 class MatchedConfirmation(Record, kw_only=True):
