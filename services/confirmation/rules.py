@@ -75,6 +75,8 @@ class Pair(Record, kw_only=True):
     ours: Ours
     theirs: Theirs
     failures: dict[str, str]
+    is_equal: bool = False
+    """Whether the two say the same in all that both carry, so that nothing has to be taken from either."""
 
 
 class Evaluation(Record, kw_only=True):
@@ -294,7 +296,7 @@ _Candidate = tuple[int, Pair]
 
 
 def _candidate(kind: int, our: Ours, their: Theirs, comparison: Comparison) -> _Candidate:
-    return kind, Pair(ours=our, theirs=their, failures=comparison.failures)
+    return kind, Pair(ours=our, theirs=their, failures=comparison.failures, is_equal=comparison is _EQUAL)
 
 
 _RANKED = (
@@ -342,7 +344,7 @@ def confirmed_trade(pair: Pair) -> ConfirmedTrade:
     trade, confirmation, tolerances = pair.ours.trade, pair.theirs.confirmation, pair.ours.tolerances
     fields = asdict(trade)
     takes_theirs = not trade.side.delivers
-    if not _is_equal(trade, confirmation):
+    if not pair.is_equal:
         populated = {
             compared.field
             for compared in compared_fields(trade, confirmation, tolerances)

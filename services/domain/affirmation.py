@@ -33,7 +33,13 @@ def deadline_times(
     reference: ReferenceData, *, step: AffirmationStep, market: str, instrument_type: InstrumentType, trade_date: date
 ) -> DeadlineTimes | None:
     """The deadline for a step on the trade date; None where there is none, or where its time zone is not known."""
+    if not reference.derived(_has_any, market):  # most markets: keys of enums take longer to hash than this to ask
+        return None
     return reference.derived(_deadline_times, step, market, instrument_type, trade_date)
+
+
+def _has_any(reference: ReferenceData, market: str) -> bool:
+    return any(row.settlement_market == market for row in reference.all(AffirmationDeadline))
 
 
 def _deadline_times(
