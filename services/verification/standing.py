@@ -50,7 +50,7 @@ class Standings:
         check(V3, ends, where, subject, "has a history that does not end where it stands")
         before = self._last.get(key)
         if before is None:
-            begins = bool(steps) and (steps[0] in FIRST)
+            begins = bool(steps) and (steps[0] in FIRST or len(steps) == HISTORY_MAX)
             check(V3, begins, where, subject, "begins with", steps[0] if steps else "nothing")
         else:
             told = [step["status"] for step in before["history"]]
