@@ -259,7 +259,8 @@ def _ask(desk: Desk, match: _Match, *, asked_by: Asking, by: str | None, replace
     if request is not None and not request.refused:
         if request.asked_by is asked_by:
             state.put(allocation_id, replace(request, replacements=replacements))
-            desk.outcomes.append(DUPLICATE if ours else ALREADY_CANCELLED)
+            if replacement is None:  # else it was told that the replacement waits
+                desk.outcomes.append(DUPLICATE if ours else ALREADY_CANCELLED)
             return MatchStatus.CREQ
         return _cancel(desk, match, request, what=_cancel_by(asked_by), by=by or request.by)
     told = "Our side asks" if ours else "The counterparty asks"
