@@ -84,7 +84,7 @@ SERVICES: tuple[ServiceDefinition, ...] = (
     ServiceDefinition(
         "confirmation",
         ("trades.allocated", "confirmations.received"),
-        ("trades.confirmed",),
+        ("trades.confirmed", "confirmations.status"),
         lambda settings: ConfirmationStage(unconfirmed_after_us=settings.unconfirmed_after_seconds * 1_000_000),
     ),
     ServiceDefinition(

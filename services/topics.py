@@ -28,6 +28,7 @@ WIRE_RECORDS: tuple[type[Record], ...] = (
     event.AllocatedTrade,
     event.ReceivedConfirmation,
     event.ConfirmedTrade,
+    event.MatchStatusReport,
     event.SettlementInstruction,
     event.ExceptionEvent,
     *REFERENCE_KINDS,

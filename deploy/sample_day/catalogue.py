@@ -11,13 +11,14 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
-from services.domain.code import AllocationPolicy, InstrumentType
+from services.domain.code import AllocationPolicy, InstrumentType, MatchingField, ToleranceCode
 from services.domain.money import round_fraction
 from services.domain.record import Record, replace
 from services.domain.reference import (
     Account,
     AllocationTemplate,
     Instrument,
+    MatchingProfile,
     Party,
     ReferenceRecord,
     StandingSettlementInstruction,
@@ -31,6 +32,7 @@ SOURCE = "sample"
 
 EQUITY, ETF = InstrumentType.EQUITY, InstrumentType.ETF
 GOVERNMENT_BOND, CORPORATE_BOND = InstrumentType.GOVERNMENT_BOND, InstrumentType.CORPORATE_BOND
+DEBT = (GOVERNMENT_BOND, CORPORATE_BOND)
 US, GB, DE, FR, JP = "US", "GB", "DE", "FR", "JP"
 MARKETS = (US, GB, DE, FR, JP)
 
@@ -117,6 +119,7 @@ _FEDWIRE = "FRNYUS33XXX"
 """United States government bonds settle in the books of the Federal Reserve, not at the depository of shares."""
 _INTERNATIONAL_DEPOSITORY = "MGTCBEBEECL"
 _BOND_VENUES = {US: "BTEC", GB: "XLON", DE: "XFRA"}
+BOND_MARKETS = tuple(_BOND_VENUES)
 
 # ISIN, SEDOL, CUSIP, name, issuer's country, level in ticks
 _Row = tuple[str, str | None, str | None, str, str, int]
@@ -303,9 +306,42 @@ UNDATED_SECURITY = _gilt_when_issued("GB00BT7J0241", "4.5", date(2035, 9, 7), "B
 UNKNOWN_SECURITY = _share(US, ("US4781601046", None, "478160104", "Johnson & Johnson", "US", 24381), EQUITY)
 """Gap: traded, and in no file."""
 
+TOLERANT_PARTY = "SBILGB2XXXX"
+"""Names a matching profile of its own, which has a row of each code."""
+
+_TOLERANT_ROWS: tuple[tuple[MatchingField, str | None, ToleranceCode, dict[str, str]], ...] = (
+    (MatchingField.PRICE, None, ToleranceCode.CPOP, {}),
+    (MatchingField.GROSS_AMOUNT, None, ToleranceCode.NUFM, {}),
+    (MatchingField.ACCRUED_INTEREST, None, ToleranceCode.PTOL, {"percent": "2"}),
+    (MatchingField.CHARGES, None, ToleranceCode.PTMX, {"percent": "5", "maximum": "10"}),
+    (MatchingField.NET_AMOUNT, None, ToleranceCode.MNMX, {"below": "2", "above": "3"}),
+    (MatchingField.NET_AMOUNT, "JPY", ToleranceCode.MNMX, {"below": "300", "above": "300"}),
+)
+PROFILES = tuple(
+    MatchingProfile(
+        profile="TOLERANT",
+        currency=currency,
+        field=field,
+        code=code,
+        percent=Decimal(values["percent"]) if "percent" in values else None,
+        maximum=Decimal(values["maximum"]) if "maximum" in values else None,
+        below=Decimal(values["below"]) if "below" in values else None,
+        above=Decimal(values["above"]) if "above" in values else None,
+        source=SOURCE,
+    )
+    for field, currency, code, values in _TOLERANT_ROWS
+)
+
+
 # BIC, LEI, name
 PARTIES = tuple(
-    Party(bic=bic, lei=lei, name=name, source=SOURCE)
+    Party(
+        bic=bic,
+        lei=lei,
+        name=name,
+        matching_profile="TOLERANT" if bic == TOLERANT_PARTY else "DEFAULT",
+        source=SOURCE,
+    )
     for bic, lei, name in (
         ("DEUTDEFFXXX", "7LTWFZYICNSX8D621K86", "Deutsche Bank AG"),
         ("GSILGB2XXXX", "W22LROWP2IHZNBB6K528", "Goldman Sachs International"),
@@ -421,7 +457,7 @@ def reference() -> tuple[ReferenceRecord, ...]:
     """What is known from the beginning, in the order of the files; market data is in deploy/reference."""
     chains = (row for row in _chains() if (row.owner, row.settlement_market) not in LATE_CHAINS | MISSING_CHAINS)
     securities = (*SECURITIES, WHEN_ISSUED_SECURITY, UNDATED_SECURITY)
-    return (*(security.instrument for security in securities), *PARTIES, *_accounts(), *chains)
+    return (*(security.instrument for security in securities), *PARTIES, *_accounts(), *chains, *PROFILES)
 
 
 def late_reference() -> tuple[ReferenceRecord, ...]:

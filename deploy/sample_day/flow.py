@@ -49,6 +49,10 @@ class Promise(Record, kw_only=True):
     """One for each exception that stays open."""
     closed_late: tuple[Reason, ...] = ()
     """One for each exception that is open until the late files are there."""
+    opened_late: tuple[Reason, ...] = ()
+    """One for each exception that the late files open, and that stays open."""
+    late_comes_last: bool = False
+    """Whether its late messages mean something else when they overtake the main phase."""
     overdue: tuple[Reason, ...] = ()
     """One for each exception that is opened when the time allowed, 15 minutes, is up."""
     duplicates: int = 0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from deploy.sample_day import troubled_confirmations as confirmations
 from deploy.sample_day import troubled_data as data
+from deploy.sample_day import troubled_matching as matching
 from deploy.sample_day import troubled_reports as reports
 from deploy.sample_day.dealer import Dealer
 from deploy.sample_day.flow import Flow
@@ -160,6 +161,36 @@ TROUBLES: tuple[Trouble, ...] = (
     _trouble("confirmation-conflict", 1, confirmations.conflict,
              "The same ConfirmID again with another amount.",
              "CONFIRMATION_CONFLICTS stays open; the first one settles."),
+    _trouble("tolerance-ptol", 2, matching.percent,
+             "The confirmed accrued interest is 1 percent off; the profile allows 2 (PTOL).",
+             "Settles."),
+    _trouble("tolerance-ptmx", 2, matching.percent_with_maximum,
+             "The confirmed charges are off by less than 5 percent and by less than 10 (PTMX).",
+             "Settles."),
+    _trouble("tolerance-mnmx", 2, matching.below_and_above,
+             "The confirmed cash is 2.50 above ours; the profile allows 2 below and 3 above (MNMX).",
+             "Settles, at the seller's amount."),
+    _trouble("tolerance-cpop", 2, matching.populated,
+             "The confirmed price is another; the profile lets the counterparty populate it (CPOP).",
+             "Settles, with the counterparty's price."),
+    _trouble("tolerance-nufm", 2, matching.not_used,
+             "The confirmed gross amount is far off; the profile does not use it (NUFM).",
+             "Settles."),
+    _trouble("confirmation-cancelled", 2, matching.cancelled_before,
+             "A wrong confirmation, its cancellation before anything is matched, and the right one.",
+             "The wrong one is CAND; the trade settles with the right one."),
+    _trouble("confirmation-replaced", 2, matching.replaced_before,
+             "A wrong confirmation, and the right one as its replacement.",
+             "The wrong one is CAND; the trade settles with the right one."),
+    _trouble("cancelled-after-match", 2, matching.cancelled_after,
+             "The confirmation is cancelled in the late phase, when the match is agreed.",
+             "CREQ: the trade stays instructed; CONFIRMATION_CANCEL_REQUESTED stays open until we answer."),
+    _trouble("replaced-after-match", 1, matching.replaced_after,
+             "The confirmation is replaced by another price in the late phase, when the match is agreed.",
+             "CREQ, and the replacement is PEND; CONFIRMATION_CANCEL_REQUESTED stays open until we answer."),
+    _trouble("cancel-unknown", 1, matching.cancel_of_unknown,
+             "The counterparty cancels a confirmation that it never sent.",
+             "Settles by another confirmation; the cancellation waits for what it names."),
     _trouble("random-bytes", 2, reports.random_bytes,
              "Bytes that are no Avro record.",
              "Dead letter."),

@@ -23,9 +23,11 @@ from stdnum.exceptions import ValidationError
 from stdnum.gb import sedol
 
 from services.domain.checks import is_lei
-from services.domain.code import Side
+from services.domain.code import Side, ToleranceCode
 from services.domain.reference import (
+    CODES_OF_FIELD,
     Account,
+    AffirmationDeadline,
     AllocationTemplate,
     CalendarCoverage,
     ChargeRule,
@@ -37,6 +39,7 @@ from services.domain.reference import (
     SettlementCycle,
     StandingSettlementInstruction,
     TemplateShare,
+    TimeZoneOffset,
 )
 
 SHIPPED_DIRECTORY = Path(__file__).parents[2] / "deploy" / "reference"
@@ -53,6 +56,8 @@ FILE_NAMES: dict[type[ReferenceRecord], str] = {
     CalendarCoverage: "calendar-coverages.csv",
     ChargeRule: "charge-rules.csv",
     MatchingProfile: "matching-profiles.csv",
+    AffirmationDeadline: "affirmation-deadlines.csv",
+    TimeZoneOffset: "time-zone-offsets.csv",
 }
 """Name of each kind's file, in the order in which files are loaded. Any of them may be absent."""
 
@@ -212,6 +217,7 @@ class _CellError(Exception):
 
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SIGNED_MINUTES = re.compile(r"-?[0-9]{1,3}")
 _INTEGER = re.compile(r"[0-9]{1,4}")
 _RESERVED = re.compile(r"[\x00-\x1f\x7f|]")  # `|` joins the parts of a record's key
 
@@ -258,6 +264,12 @@ def _day(cell: str) -> date:
 def _count(cell: str) -> int:
     if _INTEGER.fullmatch(cell) is None:
         raise _CellError("a whole number, 0 or more")
+    return int(cell)
+
+
+def _signed_minutes(cell: str) -> int:
+    if _SIGNED_MINUTES.fullmatch(cell) is None:
+        raise _CellError("whole minutes ahead of UTC, negative behind it")
     return int(cell)
 
 
@@ -337,6 +349,9 @@ _BY_NAME: dict[str, Callable[[str], object]] = {
     "issuer_country": _pattern("[A-Z]{2}", "an ISO 3166 country code of two capitals"),
     "settlement_market": _MARKET,
     "calendar": _CALENDAR,
+    "local_time": _pattern("([01][0-9]|2[0-3]):[0-5][0-9]", "a time of day as HH:MM"),
+    "time_zone": _pattern("[A-Za-z_]+/[A-Za-z_/]+", "a time zone of the IANA database, for example America/New_York"),
+    "offset_minutes": _signed_minutes,
     "effective_by": _pattern("TRADE_DATE|SETTLEMENT_DATE", "one of TRADE_DATE, SETTLEMENT_DATE"),
 }
 _POSITIVE = frozenset({"denomination", "rounding_unit"})
@@ -386,12 +401,50 @@ def _contradictions(record: ReferenceRecord) -> Iterator[tuple[str, str]]:
         yield "day", "a day between valid_from and valid_to"
     if isinstance(record, ChargeRule) and record.side is Side.SELL_SHORT:
         yield "side", "BUY, SELL or nothing; a short sale pays what a sale pays"
-    if isinstance(record, MatchingProfile) and _is_half_given(record.amount_threshold, record.amount_tolerance_large):
-        yield "amount_tolerance_large", "a value together with amount_threshold, or neither"
+    if isinstance(record, MatchingProfile):
+        yield from _profile_contradictions(record)
+    if isinstance(record, AffirmationDeadline) and record.local_time < _CLOCKS_HAVE_CHANGED:
+        yield "local_time", f"{_CLOCKS_HAVE_CHANGED} or later: before, the day's clock may still be changed"
     if isinstance(record, AllocationTemplate):
         accounts = [share.account for share in record.shares]
         if len(set(accounts)) != len(accounts):
             yield "shares", "each account once"
+
+
+_CLOCKS_HAVE_CHANGED = "03:00"
+"""By then a zone's clocks show what they show for the rest of the day on which they are changed."""
+
+_VALUES_OF = {
+    ToleranceCode.EXCT: frozenset[str](),
+    ToleranceCode.PTOL: frozenset({"percent"}),
+    ToleranceCode.PTMX: frozenset({"percent", "maximum"}),
+    ToleranceCode.MNMX: frozenset({"below", "above"}),
+    ToleranceCode.CPOP: frozenset[str](),
+    ToleranceCode.NUFM: frozenset[str](),
+}
+"""Columns that go with each code; the others stay empty."""
+
+
+def _profile_contradictions(record: MatchingProfile) -> Iterator[tuple[str, str]]:
+    """A row is for one field with its code and values, or in the older form, which knows neither."""
+    if _is_half_given(record.amount_threshold, record.amount_tolerance_large):
+        yield "amount_tolerance_large", "a value together with amount_threshold, or neither"
+    if record.field is None or record.code is None:
+        if _is_half_given(record.field, record.code):
+            yield ("field" if record.field is None else "code"), "a value: field and code come together"
+        for name in ("instrument_type", "net_amount_above", "percent", "maximum", "below", "above"):
+            if getattr(record, name) is not None:
+                yield name, "nothing in a row without field and code"
+        return
+    if record.price_tolerance or record.amount_tolerance or record.amount_threshold is not None:
+        yield "field", "nothing in a row of the older form, with price_tolerance and amount_tolerance"
+    allowed = CODES_OF_FIELD[record.field]
+    if record.code not in allowed:
+        yield "code", f"one of {', '.join(sorted(allowed))} for {record.field}"
+    for name in ("percent", "maximum", "below", "above"):
+        needed = name in _VALUES_OF[record.code]
+        if needed is not (getattr(record, name) is not None):
+            yield name, f"{'a value' if needed else 'nothing'} for {record.code}"
 
 
 def _is_half_given(one: object, other: object) -> bool:

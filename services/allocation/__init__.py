@@ -5,7 +5,8 @@ Reads       `trades.enriched` (EnrichedTrade) and `trades.allocation-requests` (
 Writes      `trades.allocated` (AllocatedTrade, key match_key) and `exceptions` (ExceptionEvent, key exception_id).
 Remembers   per block: its terms, its exact totals, how much is given away and what is pending (Block); per fill what
             was reported last (Fill); per instruction its content and its fate (KeptInstruction); what waits for
-            reference data (WaitingBlock, WaitingShare); which blocks are not finished (OpenBlock, NextDeadline).
+            reference data (WaitingBlock, WaitingShare); which blocks are not finished (OpenBlock, NextDeadline);
+            the market's deadline for their allocation (AllocateBy, NextAllocateBy).
 
 Rules
 - A block is complete when the latest report of its fills, by transaction time, leaves nothing open and its cumulative
@@ -32,5 +33,6 @@ Refuses     FILL_CONTRADICTS_BLOCK, AMENDED_AFTER_ALLOCATION, FILL_AFTER_ALLOCAT
             ALLOCATION_CHANGE_UNSUPPORTED, ALLOCATION_CONTRADICTS_BLOCK, QUANTITIES_DISAGREE, QUANTITY_NOT_POSITIVE,
             OVER_ALLOCATION.
 Waits       ACCOUNT_MISSING, ALLOCATION_TEMPLATE_MISSING, INSTRUMENT_MISSING (blocks), ACCOUNT_MISSING,
-            ACCOUNT_SSI_MISSING (shares), BLOCK_UNALLOCATED (time is up).
+            ACCOUNT_SSI_MISSING (shares), BLOCK_UNALLOCATED (time is up), ALLOCATION_DUE, ALLOCATION_LATE
+            (the market's deadline).
 """

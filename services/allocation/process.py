@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from services.allocation import division, rules
+from services.allocation import allocate_by, division, rules
 from services.allocation.rules import Refusal
 from services.allocation.state import (
     SINGLETON,
@@ -46,7 +46,7 @@ class AllocationStage:
 
     name = NAME
     state_types: tuple[type[Record], ...] = (
-        Block, Fill, KeptInstruction, WaitingBlock, WaitingShare, OpenBlock, NextDeadline,
+        Block, Fill, KeptInstruction, WaitingBlock, WaitingShare, OpenBlock, NextDeadline, *allocate_by.STATE_TYPES,
     )  # fmt: skip
     suppress_causes: tuple[str, ...] = ("duplicate",)
 
@@ -81,6 +81,7 @@ class AllocationStage:
         is_tried = self._try_waiting(desk, state)
         if overdue is not None:
             desk.show_overdue_blocks(desk.overdue_blocks() if is_tried else overdue)
+        allocate_by.show_due(state, now_us, is_held=desk.is_held, show=desk.show_allocate_by)
         return desk.outcomes
 
     def _try_waiting(self, desk: _Desk, state: State) -> bool:
@@ -383,9 +384,13 @@ class _Desk:
         if not rules.is_open(block):
             if row is not None:
                 self._state.delete(OpenBlock, block_id)
+                shown = allocate_by.end(self._state, block_id)
+                if shown is not None:
+                    self._close(shown, subject=block_id, order_id=block.order_id)
             if row is not None and row.overdue:
                 self._close(Reason.BLOCK_UNALLOCATED, subject=block_id, order_id=block.order_id)
             return
+        allocate_by.begin(self._state, block_id, block)
         if row is None:
             self._state.put(block_id, OpenBlock())
             self._note_deadline(self._deadline_of(block))
@@ -425,6 +430,18 @@ class _Desk:
                 continue
             self._open(rules.overdue(block), subject=block_id, order_id=block.order_id)
             self._state.put(block_id, replace(row, overdue=True))
+
+    def show_allocate_by(
+        self, block_id: str, row: allocate_by.AllocateBy, before: Reason | None, reason: Reason
+    ) -> bool:
+        """Show that a deadline is near or has passed; say whether there was room for it."""
+        if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
+            return False
+        block = self._remembered(block_id)
+        if before is not None:
+            self._close(before, subject=block_id, order_id=block.order_id)
+        self._open(allocate_by.refusal(block, row, reason), subject=block_id, order_id=block.order_id)
+        return True
 
     def _deadline_of(self, block: Block) -> int:
         return block.last_event_us + self._unallocated_after_us

@@ -13,7 +13,13 @@ from typing import Annotated
 
 from services.capture.state import SeenExecution
 from services.domain import checks
-from services.domain.code import AllocationTransactionType, ExecutionType, SecurityIdSource
+from services.domain.code import (
+    AllocationTransactionType,
+    ConfirmationStatus,
+    ConfirmationTransactionType,
+    ExecutionType,
+    SecurityIdSource,
+)
 from services.domain.event import AllocationInstruction, CounterpartyConfirmation, Execution
 from services.domain.money import add
 from services.domain.reason import Reason
@@ -79,7 +85,7 @@ def refusal_of_confirmation(confirmation: CounterpartyConfirmation, *, key: str 
         or _confirmation_identifiers(confirmation)
         or _positive_quantity("quantity", confirmation.quantity)
         or _positive_price("price", confirmation.price)
-        or _net_amount(confirmation)
+        or _amounts(confirmation)
         or _settlement_date("settlement_date", confirmation.settlement_date, trade_date=confirmation.trade_date)
     )
 
@@ -137,10 +143,22 @@ def _confirmation_identifiers(confirmation: CounterpartyConfirmation) -> Refusal
         _bic("sender", confirmation.sender)
         or _identifier("confirmation_id", confirmation.confirmation_id)
         or _reference("allocation_reference", confirmation.allocation_reference, required=False)
+        or _confirmation_reference(confirmation)
         or _identifier("account", confirmation.account)
         or _security_id(confirmation.isin, SecurityIdSource.ISIN, field="isin")
         or _currency(confirmation.currency)
     )
+
+
+def _confirmation_reference(confirmation: CounterpartyConfirmation) -> Refusal | None:
+    """A replacement, a cancellation and a refusal name another confirmation of the sender; nothing names itself."""
+    changes = confirmation.transaction_type not in (None, ConfirmationTransactionType.NEW)
+    refuses = confirmation.confirmation_status is ConfirmationStatus.REQUEST_REJECTED
+    named = confirmation.reference_id
+    if named is not None and named == confirmation.confirmation_id:
+        expected = "the id of another confirmation"
+        return _wrong(Reason.IDENTIFIER_INVALID, field="reference_id", was=named, expected=expected)
+    return _reference("reference_id", named, required=changes or refuses)
 
 
 def _identifier(field: str, value: str | None) -> Refusal | None:
@@ -216,10 +234,15 @@ def _cancelled_price(value: Decimal) -> Refusal | None:
     return _wrong(Reason.PRICE_NOT_POSITIVE, field="price", was=value, expected="0 or more")
 
 
-def _net_amount(confirmation: CounterpartyConfirmation) -> Refusal | None:
-    if confirmation.net_amount >= 0:
-        return None
-    return _wrong(Reason.AMOUNT_NEGATIVE, field="net_amount", was=confirmation.net_amount, expected="0 or more")
+def _amounts(confirmation: CounterpartyConfirmation) -> Refusal | None:
+    """Cash is never negative, save accrued interest: it is when a bond is sold ex dividend."""
+    if confirmation.net_amount < 0:
+        return _wrong(Reason.AMOUNT_NEGATIVE, field="net_amount", was=confirmation.net_amount, expected="0 or more")
+    for field in ("gross_amount", "commission", "charges"):
+        amount = getattr(confirmation, field)
+        if amount is not None and amount < 0:
+            return _wrong(Reason.AMOUNT_NEGATIVE, field=field, was=amount, expected="0 or more, or nothing")
+    return None
 
 
 def _settlement_date(field: str, value: date | None, *, trade_date: date) -> Refusal | None:

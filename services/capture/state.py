@@ -108,6 +108,13 @@ CONFIRMATION_CONTENT = (
     "net_amount",
     "trade_date",
     "settlement_date",
+    "gross_amount",
+    "commission",
+    "charges",
+    "accrued_interest",
+    "transaction_type",
+    "reference_id",
+    "confirmation_status",
 )
 """What makes two confirmations the same: all of it."""
 

@@ -61,6 +61,9 @@ def _of_trade(event: Record) -> str | None:
                 f"{event.allocation_id}: {event.side.value} {number(event.quantity)} {event.isin} for {event.account}, "
                 f"net {number(event.net_amount)} {event.currency} of {len(event.trade_ids)} fill(s)"
             )
+        case ev.MatchStatusReport():
+            steps = " ".join(step.status.value for step in event.history)
+            return f"{event.subject_id} stands at {event.status.value} ({steps}): {event.message}"
         case ev.SettlementInstruction():
             return _instruction(event)
         case ev.ExceptionEvent():

@@ -30,6 +30,7 @@ TOPICS = (
     "counterparty.confirmations",
     "confirmations.received",
     "trades.confirmed",
+    "confirmations.status",
     "settlement.instructions",
     MESSAGES,
     "exceptions",
@@ -267,6 +268,8 @@ def _belongs(index: _Index, focus: _Focus, seen: Seen) -> bool:
             return event.allocation_id in focus.allocations
         case ev.CounterpartyConfirmation():
             return (event.sender, event.confirmation_id) in focus.confirmations
+        case ev.MatchStatusReport():
+            return event.subject_id in focus.subjects
         case ev.ExceptionEvent():
             return _concerns(index, focus, event)
     return False

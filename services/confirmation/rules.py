@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date
 from decimal import Decimal
 from operator import attrgetter
 
+from services.confirmation.tolerances import Tolerances, code_of, is_within
+from services.domain.code import ChargeType, MatchingField, ToleranceCode
 from services.domain.digest import sha256
 from services.domain.event import AllocatedTrade, ConfirmedTrade, ReceivedConfirmation
-from services.domain.money import EXACT
+from services.domain.money import EXACT, add
 from services.domain.record import Record, asdict
-from services.domain.reference import MatchingProfile, Party, ReferenceData
-
-EXACT_PROFILE = "EXACT"
-"""Name of the profile without any tolerance, applied when the counterparty has none."""
+from services.domain.reference import MatchingProfile
 
 _ZERO = Decimal(0)
 _normalize = EXACT.normalize
 
-_CONTENT = tuple(name for name in ReceivedConfirmation.__struct_fields__ if name != "received_at_us")
+_LATER = (
+    "gross_amount", "commission", "charges", "accrued_interest", "transaction_type", "reference_id",
+    "confirmation_status",
+)  # fmt: skip
+"""Fields that confirmations were given later; absent ones are left out of the fingerprint: older ones keep theirs."""
+
+_CONTENT = tuple(
+    name for name in ReceivedConfirmation.__struct_fields__ if name != "received_at_us" and name not in _LATER
+)
 """Fields that a confirmation keeps when it is sent again."""
 
+_later = attrgetter(*_LATER)
+_NONE_LATER = (None,) * len(_LATER)
 _content = attrgetter(*_CONTENT)
-
-
-class Tolerances(Record, kw_only=True):
-    """A matching profile as it applies to one allocated trade."""
-
-    profile: str
-    price: Decimal
-    """Largest absolute difference of prices."""
-    amount: Decimal
-    """Largest absolute difference of cash, chosen by the size of our net amount."""
-
-
-_NO_TOLERANCE = Tolerances(profile=EXACT_PROFILE, price=_ZERO, amount=_ZERO)
 
 
 class Ours(Record, kw_only=True):
@@ -71,12 +66,17 @@ class Comparison(Record, kw_only=True):
     price_difference: Decimal
 
 
+_EQUAL = Comparison(failures={}, amount_difference=_ZERO, price_difference=_ZERO)
+
+
 class Pair(Record, kw_only=True):
     """An allocated trade and the confirmation it belongs to."""
 
     ours: Ours
     theirs: Theirs
     failures: dict[str, str]
+    is_equal: bool = False
+    """Whether the two say the same in all that both carry, so that nothing has to be taken from either."""
 
 
 class Evaluation(Record, kw_only=True):
@@ -108,42 +108,37 @@ def fingerprint(confirmation: ReceivedConfirmation) -> str:
             for name, value in zip(_CONTENT, _content(confirmation), strict=True)
         ]
     )
+    later = _later(confirmation)
+    if later != _NONE_LATER:
+        content += "".join(
+            [
+                f"\x1f{name}={_normalize(value):f}" if type(value) is Decimal else f"\x1f{name}={value}"
+                for name, value in zip(_LATER, later, strict=True)
+                if value is not None
+            ]
+        )
     return sha256(content.encode()).hex()[:32]
 
 
-def tolerances_for(trade: AllocatedTrade, reference: ReferenceData) -> Tolerances:
-    """The counterparty's matching profile on the trade date; its row for the currency wins over its row for all.
-
-    Without party, profile or row there is no tolerance at all.
-    """
-    party = reference.find(Party, trade.counterparty, on=trade.trade_date)
-    if party is None:
-        return _NO_TOLERANCE
-    row = reference.derived(_profile, party.matching_profile, trade.trade_date, trade.currency)
-    if row is None:
-        return _NO_TOLERANCE
-    return Tolerances(profile=row.profile, price=row.price_tolerance, amount=_amount_tolerance(row, trade))
+# --- comparing -------------------------------------------------------------------------------------------------------
 
 
-def _profile(reference: ReferenceData, name: str, on: date, currency: str) -> MatchingProfile | None:
-    rows = reference.find_all(MatchingProfile, name, on=on)
-    for wanted in (currency, None):
-        row = next((row for row in rows if row.currency == wanted), None)
-        if row is not None:
-            return row
-    return None
+class FieldComparison(Record, kw_only=True):
+    """The two values of one field, and what is made of them."""
 
-
-def _amount_tolerance(row: MatchingProfile, trade: AllocatedTrade) -> Decimal:
-    if row.amount_threshold is None or row.amount_tolerance_large is None:
-        return row.amount_tolerance
-    return row.amount_tolerance_large if trade.net_amount > row.amount_threshold else row.amount_tolerance
+    field: MatchingField
+    ours: object
+    theirs: object
+    row: MatchingProfile | None
+    """The row of the profile that holds; None: the two must be equal."""
+    code: ToleranceCode
+    agrees: bool
 
 
 def compare(trade: AllocatedTrade, confirmation: ReceivedConfirmation, tolerances: Tolerances) -> Comparison:
-    """Compare field by field; all failures are named, for the desk needs them all."""
-    price_difference = abs(EXACT.subtract(trade.average_price, confirmation.price))
-    amount_difference = abs(EXACT.subtract(trade.net_amount, confirmation.net_amount))
+    """Compare by what pairs the two, then field by field; all failures are named, for the desk needs them all."""
+    if _is_equal(trade, confirmation):  # nearly always, and then nothing has to be looked up
+        return _EQUAL
     failures: dict[str, str] = {}
     if trade.side.opposite is not confirmation.side.settles_as:
         failures["side"] = _both(trade.side, confirmation.side)
@@ -151,19 +146,80 @@ def compare(trade: AllocatedTrade, confirmation: ReceivedConfirmation, tolerance
         failures["isin"] = _both(trade.isin, confirmation.isin)
     if trade.account != confirmation.account:
         failures["account"] = _both(trade.account, confirmation.account)
-    if trade.currency != confirmation.currency:
-        failures["currency"] = _both(trade.currency, confirmation.currency)
-    if trade.quantity != confirmation.quantity:
-        failures["quantity"] = _both(trade.quantity, confirmation.quantity)
-    if price_difference > tolerances.price:
-        failures["price"] = _both(trade.average_price, confirmation.price)
     if trade.trade_date != confirmation.trade_date:
         failures["trade_date"] = _both(trade.trade_date, confirmation.trade_date)
-    if trade.settlement_date != confirmation.settlement_date:
-        failures["settlement_date"] = _both(trade.settlement_date, confirmation.settlement_date)
-    if amount_difference > tolerances.amount:
-        failures["net_amount"] = _both(trade.net_amount, confirmation.net_amount)
-    return Comparison(failures=failures, amount_difference=amount_difference, price_difference=price_difference)
+    for compared in compared_fields(trade, confirmation, tolerances):
+        if not compared.agrees:
+            failures[compared.field.lower()] = _both(compared.ours, compared.theirs)
+    return Comparison(
+        failures=failures,
+        amount_difference=abs(EXACT.subtract(trade.net_amount, confirmation.net_amount)),
+        price_difference=abs(EXACT.subtract(trade.average_price, confirmation.price)),
+    )
+
+
+def _is_equal(trade: AllocatedTrade, confirmation: ReceivedConfirmation) -> bool:
+    """Whether the two say the same in all that both carry."""
+    return (
+        trade.quantity == confirmation.quantity
+        and trade.net_amount == confirmation.net_amount
+        and trade.average_price == confirmation.price
+        and trade.settlement_date == confirmation.settlement_date
+        and trade.currency == confirmation.currency
+        and trade.side.opposite is confirmation.side.settles_as
+        and trade.isin == confirmation.isin
+        and trade.account == confirmation.account
+        and trade.trade_date == confirmation.trade_date
+        and confirmation.gross_amount in (None, trade.gross_amount)
+        and confirmation.accrued_interest in (None, trade.accrued_interest)
+        and confirmation.commission is None
+        and confirmation.charges is None
+    )
+
+
+def compared_fields(
+    trade: AllocatedTrade, confirmation: ReceivedConfirmation, tolerances: Tolerances
+) -> list[FieldComparison]:
+    """Each field that both sides carry, in the order in which the desk reads them."""
+    net = trade.net_amount
+    found: list[FieldComparison] = []
+    for field, ours, theirs in field_values(trade, confirmation):
+        if theirs is None:
+            continue
+        row = tolerances.row_for(field, net)
+        if isinstance(ours, Decimal) and isinstance(theirs, Decimal):
+            agrees = is_within(row, ours, theirs)
+        else:
+            agrees = ours == theirs or code_of(row) in (ToleranceCode.CPOP, ToleranceCode.NUFM)
+        found.append(FieldComparison(field=field, ours=ours, theirs=theirs, row=row, code=code_of(row), agrees=agrees))
+    return found
+
+
+def field_values(
+    trade: AllocatedTrade, confirmation: ReceivedConfirmation
+) -> tuple[tuple[MatchingField, object, object], ...]:
+    """Each field with our value and theirs; None where the counterparty does not state it."""
+    return (
+        (MatchingField.CURRENCY, trade.currency, confirmation.currency),
+        (MatchingField.QUANTITY, trade.quantity, confirmation.quantity),
+        (MatchingField.PRICE, trade.average_price, confirmation.price),
+        (MatchingField.SETTLEMENT_DATE, trade.settlement_date, confirmation.settlement_date),
+        (MatchingField.GROSS_AMOUNT, trade.gross_amount, confirmation.gross_amount),
+        (MatchingField.ACCRUED_INTEREST, trade.accrued_interest, confirmation.accrued_interest),
+        (MatchingField.COMMISSION, commission_of(trade), confirmation.commission),
+        (MatchingField.CHARGES, charges_of(trade), confirmation.charges),
+        (MatchingField.NET_AMOUNT, trade.net_amount, confirmation.net_amount),
+    )
+
+
+def commission_of(trade: AllocatedTrade) -> Decimal:
+    """Our commission on the allocation."""
+    return add(*(charge.amount for charge in trade.charges if charge.charge_type is ChargeType.LOCAL_COMMISSION))
+
+
+def charges_of(trade: AllocatedTrade) -> Decimal:
+    """Our fees, taxes and levies on the allocation without commission."""
+    return add(*(charge.amount for charge in trade.charges if charge.charge_type is not ChargeType.LOCAL_COMMISSION))
 
 
 def _both(our: object, their: object) -> str:
@@ -172,8 +228,8 @@ def _both(our: object, their: object) -> str:
 
 # --- who belongs to whom ---------------------------------------------------------------------------------------------
 
-_Rank = tuple[int, Decimal, Decimal, str, str]
-"""Sorts candidate pairs: kind of evidence, difference of cash, of price, then ids, so that no two are equal."""
+_Rank = tuple[int, tuple[Decimal, ...], int, str, str]
+"""Sorts candidates: kind of evidence, differences field by field, days between dates, then ids: no two are equal."""
 
 
 def evaluate(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> Evaluation:
@@ -203,7 +259,7 @@ def _is_bound(their: Theirs) -> bool:
 
 def _match(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> list[Pair]:
     """Quoted first; then by smallest difference, which puts the equal ones before those within tolerance."""
-    candidates: list[tuple[_Rank, Pair]] = []
+    candidates: list[_Candidate] = []
     for our in ours:
         for their in theirs:
             quoted = their.quotes(our)
@@ -218,7 +274,7 @@ def _match(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> list[Pair]:
 
 def _mismatch(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> tuple[Pair, ...]:
     """Quoted first, then equal quantity with the fewest differing fields; then the last two, if two are left."""
-    candidates: list[tuple[_Rank, Pair]] = []
+    candidates: list[_Candidate] = []
     for our in ours:
         for their in theirs:
             quoted = their.quotes(our)
@@ -236,18 +292,43 @@ def _mismatch(ours: Sequence[Ours], theirs: Sequence[Theirs]) -> tuple[Pair, ...
     return tuple(pairs)
 
 
-def _candidate(kind: int, our: Ours, their: Theirs, comparison: Comparison) -> tuple[_Rank, Pair]:
-    rank = (kind, comparison.amount_difference, comparison.price_difference, our.key, their.key)
-    return rank, Pair(ours=our, theirs=their, failures=comparison.failures)
+_Candidate = tuple[int, Pair]
 
 
-def _disjoint(candidates: list[tuple[_Rank, Pair]]) -> list[Pair]:
+def _candidate(kind: int, our: Ours, their: Theirs, comparison: Comparison) -> _Candidate:
+    return kind, Pair(ours=our, theirs=their, failures=comparison.failures, is_equal=comparison is _EQUAL)
+
+
+_RANKED = (
+    MatchingField.NET_AMOUNT, MatchingField.PRICE, MatchingField.GROSS_AMOUNT, MatchingField.ACCRUED_INTEREST,
+    MatchingField.COMMISSION, MatchingField.CHARGES,
+)  # fmt: skip
+"""Fields whose difference says which of two candidates is the nearer, the first of them first."""
+
+
+def _rank(candidate: _Candidate) -> _Rank:
+    """What the counterparty does not state counts as equal."""
+    kind, pair = candidate
+    trade, confirmation = pair.ours.trade, pair.theirs.confirmation
+    values = {field: (ours, theirs) for field, ours, theirs in field_values(trade, confirmation)}
+    differences = tuple([_difference(*values[field]) for field in _RANKED])
+    days = abs((trade.settlement_date - confirmation.settlement_date).days)
+    return kind, differences, days, pair.ours.key, pair.theirs.key
+
+
+def _difference(ours: object, theirs: object) -> Decimal:
+    if not isinstance(ours, Decimal) or not isinstance(theirs, Decimal):
+        return _ZERO
+    return abs(EXACT.subtract(ours, theirs))
+
+
+def _disjoint(candidates: list[_Candidate]) -> list[Pair]:
     """Take pairs in the order of their rank, each side once."""
     if len(candidates) <= 1:
         return [pair for _, pair in candidates]
     taken: set[str] = set()
     pairs: list[Pair] = []
-    for _, pair in sorted(candidates, key=lambda candidate: candidate[0]):
+    for _, pair in sorted(candidates, key=_rank):
         if pair.ours.key in taken or pair.theirs.key in taken:
             continue
         taken |= {pair.ours.key, pair.theirs.key}
@@ -256,11 +337,27 @@ def _disjoint(candidates: list[tuple[_Rank, Pair]]) -> list[Pair]:
 
 
 def confirmed_trade(pair: Pair) -> ConfirmedTrade:
-    """Join the two sides. Cash is the seller's amount: ours when we deliver, otherwise theirs (T2S, RTS 2018/1229)."""
-    trade, confirmation = pair.ours.trade, pair.theirs.confirmation
+    """Join the two sides. Cash is the seller's amount: ours when we deliver, otherwise theirs (T2S, RTS 2018/1229).
+
+    What the counterparty populates (CPOP) is taken from it.
+    """
+    trade, confirmation, tolerances = pair.ours.trade, pair.theirs.confirmation, pair.ours.tolerances
+    fields = asdict(trade)
+    takes_theirs = not trade.side.delivers
+    if not pair.is_equal:
+        populated = {
+            compared.field
+            for compared in compared_fields(trade, confirmation, tolerances)
+            if compared.code is ToleranceCode.CPOP
+        }
+        if MatchingField.PRICE in populated:
+            fields["average_price"] = confirmation.price
+        if MatchingField.SETTLEMENT_DATE in populated:
+            fields["settlement_date"] = confirmation.settlement_date
+        takes_theirs = takes_theirs or MatchingField.NET_AMOUNT in populated
     return ConfirmedTrade(
-        **asdict(trade),
+        **fields,
         confirmation_id=confirmation.confirmation_id,
-        matching_profile=pair.ours.tolerances.profile,
-        settlement_amount=trade.net_amount if trade.side.delivers else confirmation.net_amount,
+        matching_profile=tolerances.profile,
+        settlement_amount=confirmation.net_amount if takes_theirs else trade.net_amount,
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from services.domain.event import AllocatedTrade, ReceivedConfirmation
+from services.confirmation.statuses import Asking
+from services.domain.code import MatchStatus
+from services.domain.event import AllocatedTrade, MatchStatusChange, ReceivedConfirmation
 from services.domain.reason import Reason
 from services.domain.record import Record, TimestampUs, doc
 
@@ -32,6 +34,7 @@ class MatchedAllocation(Record, kw_only=True):
     """The allocation is confirmed; key: allocation_id."""
 
     confirmation_key: Annotated[str, doc("Key of the confirmation.")]
+    order_id: Annotated[str | None, doc("Order of its block, for what the desk is told; empty in older rows.")] = None
 
 
 class MatchedConfirmation(Record, kw_only=True):
@@ -47,12 +50,54 @@ class Mismatch(Record, kw_only=True):
     confirmation_key: Annotated[str, doc("The confirmation that differs.")]
 
 
-class Deadline(Record, kw_only=True):
-    """When an open side is shown to the desk; key: that of the open side."""
+class Withdrawn(Record, kw_only=True):
+    """A side that was taken back, replaced or cancelled; key: that of the side, which may not have come yet."""
 
-    reason: Annotated[Reason, doc("UNCONFIRMED for an allocation, UNMATCHED_CONFIRMATION for a confirmation.")]
+    by: Annotated[str | None, doc("Key of the confirmation that did it; empty: our own side.")]
+    sender: Annotated[str, doc("BIC of the counterparty.")]
+    match_key: Annotated[str, doc("What both sides know.")]
+    fingerprint: Annotated[str | None, doc("Digest of a confirmation's content; empty: it has not come.")] = None
+
+
+class ConfirmationChange(Record, kw_only=True):
+    """A cancellation or refusal that was taken; key: sender and confirmation id."""
+
+    fingerprint: Annotated[str, doc("Digest of its content; tells a repetition from a conflict.")]
+    reference: Annotated[str, doc("Key of the confirmation it names.")]
+
+
+class CancelRequest(Record, kw_only=True):
+    """One side has asked to cancel an agreed match; key: allocation_id. Gone when both have cancelled."""
+
+    asked_by: Annotated[Asking, doc("Which side.")]
+    by: Annotated[str | None, doc("Key of the confirmation that asks; empty: our own side.")]
+    refused: Annotated[bool, doc("Whether the other side refused.")] = False
+    counterparty: Annotated[str, doc("BIC of the counterparty.")]
+    match_key: Annotated[str, doc("What both sides know.")]
+    replacements: Annotated[tuple[str, ...], doc("Keys of the confirmations that wait to take the place.")] = ()
+
+
+class ShownStatus(Record, kw_only=True):
+    """What confirmations.status says of a side; key: that of the side."""
+
+    status: Annotated[MatchStatus, doc("Where it stands.")]
+    asked_by: Annotated[Asking | None, doc("Who asks to cancel, when somebody does.")] = None
+    confirmation_id: Annotated[str | None, doc("The confirmation that was named with it.")] = None
+    history: Annotated[tuple[MatchStatusChange, ...], doc("The steps to it.")]
+
+
+class Deadline(Record, kw_only=True):
+    """When an open side is shown to the desk; key: that of the open side, or of a confirmation that is only named."""
+
+    reason: Annotated[
+        Reason,
+        doc("UNCONFIRMED for an allocation, UNMATCHED_CONFIRMATION or CONFIRMATION_REFERENCE_UNKNOWN for the others."),
+    ]
     due_at_us: Annotated[TimestampUs, doc("Log time of the event plus the time allowed.")]
     overdue: Annotated[bool, doc("Whether the exception is open.")] = False
+    affirm_by_us: Annotated[TimestampUs | None, doc("Deadline of the affirmation, when the market has one.")] = None
+    affirm_warning_at_us: Annotated[TimestampUs | None, doc("When the desk is told that it is near.")] = None
+    affirmation_shown: Annotated[Reason | None, doc("AFFIRMATION_DUE or AFFIRMATION_LATE while it is open.")] = None
 
 
 class NextDeadline(Record, kw_only=True):

@@ -114,3 +114,83 @@ class ExceptionStatus(StrEnum):
 
     OPEN = "OPEN"
     CLOSED = "CLOSED"
+
+
+class ConfirmationTransactionType(StrEnum):
+    """FIX 666 ConfirmTransType: 0 new, 1 replace, 2 cancel."""
+
+    NEW = "NEW"
+    REPLACE = "REPLACE"
+    CANCEL = "CANCEL"
+
+
+class ConfirmationStatus(StrEnum):
+    """FIX 665 ConfirmStatus, as far as something follows from it: 4 confirmed, 5 request rejected."""
+
+    CONFIRMED = "CONFIRMED"
+    REQUEST_REJECTED = "REQUEST_REJECTED"
+
+
+class AffirmationStep(StrEnum):
+    """What has to be done until a deadline on trade date."""
+
+    ALLOCATE = "ALLOCATE"
+    """The block is divided among accounts."""
+    AFFIRM = "AFFIRM"
+    """Both sides agree on the allocated trade."""
+
+
+class MatchingField(StrEnum):
+    """What the two sides of a trade are compared by once they are paired."""
+
+    QUANTITY = "QUANTITY"
+    PRICE = "PRICE"
+    CURRENCY = "CURRENCY"
+    SETTLEMENT_DATE = "SETTLEMENT_DATE"
+    GROSS_AMOUNT = "GROSS_AMOUNT"
+    ACCRUED_INTEREST = "ACCRUED_INTEREST"
+    COMMISSION = "COMMISSION"
+    CHARGES = "CHARGES"
+    NET_AMOUNT = "NET_AMOUNT"
+
+
+class ToleranceCode(StrEnum):
+    """How far the two values of a field may be apart; the codes of the matching utilities (CTM)."""
+
+    EXCT = "EXCT"
+    """Equal."""
+    PTOL = "PTOL"
+    """Up to so many percent of our value below or above it."""
+    PTMX = "PTMX"
+    """As PTOL, but never more than a maximum amount."""
+    MNMX = "MNMX"
+    """Up to so much below our value, and up to so much above it."""
+    CPOP = "CPOP"
+    """The counterparty populates the field: our side takes its value."""
+    NUFM = "NUFM"
+    """Not used for matching."""
+
+
+class MatchStatus(StrEnum):
+    """Where the two sides of a trade stand; the codes of the matching utilities (CTM)."""
+
+    NMAT = "NMAT"
+    """Unmatched: nothing of the other side belongs to it."""
+    PEND = "PEND"
+    """A confirmation waits: for the allocation it quotes, or for the answer whether what it replaces is cancelled."""
+    MISM = "MISM"
+    """Paired, and a field differs beyond tolerance."""
+    DISQ = "DISQ"
+    """A confirmation that contradicts what is agreed: the allocation it quotes or replaces is matched with another."""
+    MACH = "MACH"
+    """Matched: paired, and every field agrees within tolerance."""
+    MAGR = "MAGR"
+    """Match agreed: all parts of it are matched and complete, and it goes to settlement."""
+    CAND = "CAND"
+    """Cancelled before the match was agreed, by its own side alone."""
+    CREQ = "CREQ"
+    """One side asks to cancel an agreed match; it holds until the other side answers."""
+    CANA = "CANA"
+    """Cancelled by both sides after the match was agreed."""
+    CREJ = "CREJ"
+    """The other side refused to cancel: the match holds."""

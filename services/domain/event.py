@@ -11,9 +11,12 @@ from typing import Annotated
 from services.domain.code import (
     AllocationTransactionType,
     ChargeType,
+    ConfirmationStatus,
+    ConfirmationTransactionType,
     ExceptionStatus,
     ExecutionType,
     InstrumentType,
+    MatchStatus,
     Movement,
     Payment,
     PriceType,
@@ -106,6 +109,25 @@ class CounterpartyConfirmation(Record, kw_only=True):
     net_amount: Annotated[Amount, doc("Cash to settle, charges included; FIX NetMoney (118).")]
     trade_date: Annotated[date, doc("Trade date; FIX TradeDate (75).")]
     settlement_date: Annotated[date, doc("Settlement date; FIX SettlDate (64).")]
+    gross_amount: Annotated[Amount | None, doc("Quantity times price in cash; FIX GrossTradeAmt (381).")] = None
+    commission: Annotated[
+        Amount | None, doc("Commission in cash; FIX Commission (12) with CommType (13) 3, absolute.")
+    ] = None
+    charges: Annotated[
+        Amount | None, doc("Sum of fees, taxes and levies without commission; FIX MiscFeeAmt (137) of all in 136.")
+    ] = None
+    accrued_interest: Annotated[Amount | None, doc("Accrued interest; FIX AccruedInterestAmt (159).")] = None
+    transaction_type: Annotated[
+        ConfirmationTransactionType | None, doc("New, replace or cancel; FIX ConfirmTransType (666). Empty: new.")
+    ] = None
+    reference_id: Annotated[
+        str | None,
+        doc("Which confirmation is replaced, cancelled or refused to be cancelled; FIX ConfirmRefID (772)."),
+    ] = None
+    confirmation_status: Annotated[
+        ConfirmationStatus | None,
+        doc("FIX ConfirmStatus (665). Request rejected: our cancel of what reference_id names is refused."),
+    ] = None
 
 
 class IgnoredMessage(Record, kw_only=True):
@@ -215,6 +237,34 @@ class ConfirmedTrade(AllocatedTrade, kw_only=True):
     settlement_amount: Annotated[
         Amount, doc("Cash both sides instruct; the seller's amount where they differ in tolerance.")
     ]
+
+
+class MatchStatusChange(Record, kw_only=True):
+    """One step in the history of a match."""
+
+    status: Annotated[MatchStatus, doc("Where it stood from then on.")]
+    changed_at_us: Annotated[TimestampUs, doc("Processing time of the batch that changed it.")]
+
+
+class MatchStatusReport(Record, kw_only=True):
+    """Where one side of a trade stands in matching, and how it came there; the latest row under its key holds.
+
+    An allocation without a row is unmatched while it is on trades.allocated alone, and agreed (MAGR) once it is on
+    trades.confirmed: only what went another way is told here.
+    """
+
+    subject_id: Annotated[
+        str, doc("Our allocation id; or sender/confirmation id of a confirmation that has no allocation. Key.")
+    ]
+    status: Annotated[MatchStatus, doc("Where it stands now.")]
+    allocation_id: Annotated[str | None, doc("Our allocation, when there is one.")] = None
+    counterparty: Annotated[str, doc("BIC of the counterparty.")]
+    confirmation_id: Annotated[str | None, doc("The confirmation it is paired or matched with, when there is one.")] = (
+        None
+    )
+    match_key: Annotated[str, doc("What both sides know.")]
+    message: Annotated[str, doc("One sentence: what brought it there.")]
+    history: Annotated[tuple[MatchStatusChange, ...], doc("All steps that are known, the latest at the end.")]
 
 
 class SettlementInstruction(Record, kw_only=True):

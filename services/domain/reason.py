@@ -164,6 +164,16 @@ class Reason(StrEnum):
         "The block is unfinished or not fully allocated although its time is up.",
         "Ask the sender for missing fills, or the client for its allocation.",
     )
+    ALLOCATION_DUE = (
+        "ALLOCATION_DUE",
+        "The block is not fully allocated, and the deadline for its allocation is near.",
+        "Ask the client for its allocation at once.",
+    )
+    ALLOCATION_LATE = (
+        "ALLOCATION_LATE",
+        "The block was not fully allocated when the deadline for its allocation passed.",
+        "Ask the client for its allocation, and tell the counterparty that it will come late.",
+    )
     # confirmation
     CONFIRMATION_MISMATCHED = (
         "CONFIRMATION_MISMATCHED",
@@ -184,6 +194,31 @@ class Reason(StrEnum):
         "UNMATCHED_CONFIRMATION",
         "The counterparty confirms a trade that is not known here.",
         "Check for a missing trade; otherwise tell the counterparty that it is not known.",
+    )
+    CONFIRMATION_REFERENCE_UNKNOWN = (
+        "CONFIRMATION_REFERENCE_UNKNOWN",
+        "A replacement, a cancellation or a refusal names a confirmation that is not known with these terms.",
+        "Ask the counterparty which one it means; account, side, instrument and trade date must be those of that one.",
+    )
+    CONFIRMATION_CANCEL_REQUESTED = (
+        "CONFIRMATION_CANCEL_REQUESTED",
+        "One side asks to cancel a match that is agreed; the match holds until the other side answers.",
+        "Ours to answer: take the allocation back to agree, or refuse. Theirs: ask the counterparty for its answer.",
+    )
+    CONFIRMATION_CANCEL_REFUSED = (
+        "CONFIRMATION_CANCEL_REFUSED",
+        "The counterparty refused to cancel a match that is agreed, so the trade settles.",
+        "Agree with the counterparty; then take the allocation back again, or book a reversing trade.",
+    )
+    AFFIRMATION_DUE = (
+        "AFFIRMATION_DUE",
+        "The allocated trade is not matched, and the deadline for its affirmation is near.",
+        "Chase the counterparty at once.",
+    )
+    AFFIRMATION_LATE = (
+        "AFFIRMATION_LATE",
+        "The allocated trade was not matched when the deadline for its affirmation passed.",
+        "Chase the counterparty and tell the custodian that the instruction will come late.",
     )
     # settlement
     INSTRUCTION_INVALID = (

@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
-from services.domain.code import AllocationPolicy, ChargeType, InstrumentType, SecurityIdSource, Side
-from services.domain.money import Rounding
+from services.domain.code import (
+    AffirmationStep,
+    AllocationPolicy,
+    ChargeType,
+    InstrumentType,
+    MatchingField,
+    SecurityIdSource,
+    Side,
+    ToleranceCode,
+)
+from services.domain.money import EXACT, Rounding
 from services.domain.record import Amount, Decimal, Price, Quantity, Rate, Record, date, doc
 
 
@@ -174,17 +183,93 @@ class ChargeRule(ReferenceRecord, kw_only=True):
     ] = None
 
 
-class MatchingProfile(ReferenceRecord, kw_only=True):
-    """Tolerances for comparing a counterparty's confirmation with ours, found by name."""
+_CALCULATED = frozenset({
+    ToleranceCode.EXCT, ToleranceCode.PTOL, ToleranceCode.PTMX, ToleranceCode.MNMX, ToleranceCode.NUFM,
+})  # fmt: skip
 
-    key_fields: ClassVar[tuple[str, ...]] = ("profile", "currency")
+CODES_OF_FIELD: Mapping[MatchingField, frozenset[ToleranceCode]] = {
+    MatchingField.QUANTITY: frozenset({ToleranceCode.EXCT}),
+    MatchingField.CURRENCY: frozenset({ToleranceCode.EXCT}),
+    MatchingField.SETTLEMENT_DATE: frozenset({ToleranceCode.EXCT, ToleranceCode.CPOP}),
+    MatchingField.PRICE: _CALCULATED | {ToleranceCode.CPOP},
+    MatchingField.GROSS_AMOUNT: _CALCULATED,
+    MatchingField.ACCRUED_INTEREST: _CALCULATED,
+    MatchingField.COMMISSION: _CALCULATED,
+    MatchingField.CHARGES: _CALCULATED,
+    MatchingField.NET_AMOUNT: (_CALCULATED | {ToleranceCode.CPOP}) - {ToleranceCode.NUFM},
+}
+"""Which codes a field may have.
+
+The depository compares quantity, currency, date and cash again, without more tolerance than the cash has. And what is
+part of a block's calculated total (gross amount, accrued interest, commission, charges) cannot be forced: were our side
+to take the counterparty's value (CPOP), the parts would no longer add up to the block.
+"""
+
+
+class MatchingProfile(ReferenceRecord, kw_only=True):
+    """How far one field may be apart when a counterparty's confirmation is compared with ours; found by profile.
+
+    A row without a field is in the older form: tolerances for price and net amount in the last four columns.
+    """
+
+    key_fields: ClassVar[tuple[str, ...]] = ("profile", "currency", "instrument_type", "field", "net_amount_above")
 
     profile: Annotated[str, doc("Name that Party.matching_profile refers to.")]
     currency: Annotated[str | None, doc("Currency the row is for; empty: all. The row for the currency wins.")] = None
-    price_tolerance: Annotated[Price, doc("Largest absolute difference of average prices.")]
-    amount_tolerance: Annotated[Amount, doc("Largest absolute difference of net amounts up to amount_threshold.")]
-    amount_threshold: Annotated[Amount | None, doc("Above this net amount the large tolerance applies.")] = None
-    amount_tolerance_large: Annotated[Amount | None, doc("Largest absolute difference above amount_threshold.")] = None
+    price_tolerance: Annotated[Price, doc("Older form: largest absolute difference of average prices.")] = Decimal(0)
+    amount_tolerance: Annotated[
+        Amount, doc("Older form: largest absolute difference of net amounts up to amount_threshold.")
+    ] = Decimal(0)
+    amount_threshold: Annotated[
+        Amount | None, doc("Older form: above this net amount the large tolerance applies.")
+    ] = None
+    amount_tolerance_large: Annotated[
+        Amount | None, doc("Older form: largest absolute difference above amount_threshold.")
+    ] = None
+    instrument_type: Annotated[InstrumentType | None, doc("Instrument type the row is for; empty: all.")] = None
+    field: Annotated[MatchingField | None, doc("What is compared.")] = None
+    net_amount_above: Annotated[
+        Amount | None, doc("Only when our net amount is above this; of several rows the highest that applies wins.")
+    ] = None
+    code: Annotated[ToleranceCode | None, doc("How it is compared.")] = None
+    percent: Annotated[Rate | None, doc("PTOL, PTMX: percent of our value; 2 means 2 percent.")] = None
+    maximum: Annotated[Price | None, doc("PTMX: never more than this.")] = None
+    below: Annotated[Price | None, doc("MNMX: how far theirs may lie below ours.")] = None
+    above: Annotated[Price | None, doc("MNMX: how far theirs may lie above ours.")] = None
+
+    @property
+    def key(self) -> str:
+        """As of any row; a row for a field adds what it is for, so that rows of the older form keep their keys."""
+        parts = [self.profile, self.currency or "*"]
+        if self.field is not None:
+            parts += [
+                self.instrument_type or "*",
+                self.field.value,
+                "*" if self.net_amount_above is None else f"{EXACT.normalize(self.net_amount_above):f}",
+            ]
+        return "|".join([*parts, self.valid_from.isoformat()])
+
+
+class AffirmationDeadline(ReferenceRecord, kw_only=True):
+    """Until when on trade date a step of the confirmation has to be done, found by settlement market."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("settlement_market", "instrument_type", "step")
+
+    settlement_market: Annotated[str, doc("Market the row is for.")]
+    instrument_type: Annotated[InstrumentType | None, doc("Instrument type the row is for; empty: all.")] = None
+    step: Annotated[AffirmationStep, doc("ALLOCATE or AFFIRM.")]
+    local_time: Annotated[str, doc("Time of day in the time zone, HH:MM, from 03:00: changes of the clock are past.")]
+    time_zone: Annotated[str, doc("Name in the IANA time zone database, for example America/New_York.")]
+    warning_minutes: Annotated[int, doc("The desk is told so many minutes before.")]
+
+
+class TimeZoneOffset(ReferenceRecord, kw_only=True):
+    """How far a time zone's clocks are ahead of UTC, found by zone; from 03:00 local time of valid_from."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("time_zone",)
+
+    time_zone: Annotated[str, doc("Name in the IANA time zone database.")]
+    offset_minutes: Annotated[int, doc("Minutes ahead of UTC; negative in America.")]
 
 
 R = TypeVar("R", bound=ReferenceRecord)
@@ -305,5 +390,7 @@ REFERENCE_KINDS: tuple[type[ReferenceRecord], ...] = (
     CalendarCoverage,
     ChargeRule,
     MatchingProfile,
+    AffirmationDeadline,
+    TimeZoneOffset,
 )
 """Every kind of reference data, in the order in which files are loaded."""

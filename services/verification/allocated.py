@@ -151,6 +151,8 @@ TABLES: dict[str, Columns] = {
     "WaitingBlock": {"reason": column("reason")},
     "WaitingShare": {"reason": column("reason"), "share": lambda row: _waiting(row["share"])},
     "OpenBlock": {"overdue": column("overdue")},
+    "AllocateBy": {"shown": column("shown")},
+    "NextAllocateBy": {"due_at_us": column("due_at_us")},
     "NextDeadline": {"due_at_us": column("due_at_us")},
 }
 """What allocation remembers."""

@@ -17,6 +17,7 @@ from services.verification.model import Decode, Entry, Place, Report, World
 from services.verification.plain import Plain
 from services.verification.repairs import Repairs
 from services.verification.rows import Columns, Rows
+from services.verification.tolerance import Profiles
 
 
 def verify(
@@ -78,7 +79,7 @@ class _Audit:
             hop.take_input(given)
         enriched_hop = enriched.Enriched(judge, self._cases, self._chains)
         allocated_hop = allocated.Allocated(judge, self._chains)
-        confirmed_hop = confirmed.Confirmed(judge, self._cases)
+        confirmed_hop = confirmed.Confirmed(judge, self._cases, self._profiles())
         for topic, service, take_output, take_input in (
             (names.CAPTURED, names.ENRICHMENT, hop.take_trade, enriched_hop.take_trade),
             (names.REQUESTS, names.ALLOCATION, hop.take_request, allocated_hop.take_request),
@@ -136,6 +137,9 @@ class _Audit:
             self._take_output(hop.take_output, given.entry, given.record)
             if not given.is_buried:
                 instructed_hop.take_trade(given)
+        for entry, record in self._outputs(names.STATUS):
+            self._produced[names.CONFIRMATION, names.STATUS] += 1
+            self._take_output(hop.take_status, entry, record)
         for given in self._inputs.replayed(names.SETTLEMENT):
             instructed_hop.take_trade(given)
         self._compare(names.CONFIRMATION, confirmed.TABLES, hop.settle)
@@ -200,6 +204,14 @@ class _Audit:
             if record is not None:
                 policies.setdefault(record["account"], set()).add(record["allocation_policy"])
         return policies
+
+    def _profiles(self) -> Profiles | None:
+        """Every row that a matching profile ever had; None without reference data."""
+        if names.PROFILES not in set(self._world.topics()):
+            return None
+        entries = self._world.entries(names.PROFILES)
+        records = (self._decode(names.PROFILES, entry.value) for entry in entries if entry.value is not None)
+        return Profiles(record for record in records if record is not None)
 
     def _note(self, service: str, what: str) -> None:
         inputs = self._inputs

@@ -11,6 +11,8 @@ from services.verification.judge import V1, V6, Judge
 from services.verification.plain import SEPARATOR
 from services.verification.rows import Rows
 
+ALLOCATE_BY = ("ALLOCATION_DUE", "ALLOCATION_LATE")
+
 
 def settle_blocks(
     allocated: Allocated, cases: Cases, rows: Rows, judge: Judge, policies: Mapping[str, set[str]] | None
@@ -53,10 +55,23 @@ def _compare(rows: Rows, audit: BlockAudit, judge: Judge) -> None:
             rows.expect("WaitingBlock", block_id, partition, reason)
     if audit.is_open:
         rows.expect("OpenBlock", block_id, partition, _is_open(audit, UNALLOCATED))
+        _compare_allocate_by(rows, audit, judge)
     _compare_fills(rows, audit, judge)
     for request in block.requests:
         _compare_request(rows, audit, request)
     _compare_waiting(rows, audit, judge)
+
+
+def _compare_allocate_by(rows: Rows, audit: BlockAudit, judge: Judge) -> None:
+    """Where a deadline is near or past and the block is open, that is remembered; a deadline may lie ahead unseen."""
+    shown = next((reason for reason in ALLOCATE_BY if _is_open(audit, reason)), None)
+    if shown is None:
+        found = rows.take("AllocateBy", audit.block_id, audit.block.partition)
+        if found is not None and found[0] is not None:
+            told = f"state.allocation[{audit.block.partition}] AllocateBy/{audit.block_id}"
+            judge.check(V6, False, told, "says that", found[0], "is shown, and it is not open")  # noqa: FBT003
+        return
+    rows.expect("AllocateBy", audit.block_id, audit.block.partition, shown)
 
 
 def _compare_fills(rows: Rows, audit: BlockAudit, judge: Judge) -> None:
@@ -109,6 +124,8 @@ def _compare_waiting(rows: Rows, audit: BlockAudit, judge: Judge) -> None:
 
 def _compare_deadlines(rows: Rows, open_partitions: set[int]) -> None:
     """Where a block may become overdue, there is a deadline; a deadline without such a block does no harm."""
+    for partition in [partition for _, partition, _ in rows.of("NextAllocateBy")]:
+        rows.take("NextAllocateBy", "-", partition)  # its time lies ahead of what anybody can see yet
     found = [partition for _, partition, _ in rows.of("NextDeadline")]
     for partition in found:
         value = rows.take("NextDeadline", "-", partition)
@@ -127,7 +144,7 @@ def _forget(rows: Rows, audit: BlockAudit) -> None:
     """Something is on its way to the block: its rows may be ahead of what can be seen, or behind."""
     block: Block = audit.block
     partition = block.partition
-    for table in ("Block", "WaitingBlock", "OpenBlock"):
+    for table in ("Block", "WaitingBlock", "OpenBlock", "AllocateBy"):
         rows.take(table, audit.block_id, partition)
     for trade_id in block.fills:
         rows.take("Fill", trade_id, partition)

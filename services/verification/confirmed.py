@@ -1,23 +1,37 @@
-"""Allocated trades and confirmations: each pair once, and nothing waits for what lies beside it."""
+"""Allocated trades and confirmations: each pair once, nothing cancelled, and nothing that waits for its neighbour."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from decimal import Decimal
-from typing import NamedTuple
 
 from services.verification.cases import Case, Cases, open_reasons
 from services.verification.inputs import Input
 from services.verification.judge import V1, V2, V4, V6, Judge
 from services.verification.letters import place
 from services.verification.model import Entry
-from services.verification.names import ALLOCATED, ALLOCATED_FIELDS, CONFIRMATION, CONFIRMATION_FIELDS, RECEIVED
-from services.verification.plain import SEPARATOR, Plain, digest, text
+from services.verification.names import ALLOCATED_FIELDS, CONFIRMATION
+from services.verification.plain import SEPARATOR, Plain, digest
 from services.verification.rows import Columns, Rows, column, mark
+from services.verification.sides import (
+    CANCEL,
+    KEPT_FIELDS,
+    RECEIVED_FIELDS,
+    REPLACE,
+    STATED,
+    Group,
+    Side,
+    is_equal,
+    our_terms,
+    side_of,
+)
+from services.verification.standing import Standings
+from services.verification.tolerance import NET_AMOUNT, PRICE, SETTLEMENT_DATE, Profiles
 
-RECEIVED_FIELDS = (*CONFIRMATION_FIELDS, "match_key")
 MISMATCHED, UNCONFIRMED, UNMATCHED = "CONFIRMATION_MISMATCHED", "UNCONFIRMED", "UNMATCHED_CONFIRMATION"
+UNKNOWN, REQUESTED = "CONFIRMATION_REFERENCE_UNKNOWN", "CONFIRMATION_CANCEL_REQUESTED"
+AFFIRMATION = ("AFFIRMATION_DUE", "AFFIRMATION_LATE")
+WAITS = (MISMATCHED, UNCONFIRMED, UNMATCHED, UNKNOWN, *AFFIRMATION)
+"""Reasons that are shown of a side that waits, and of no other."""
 
 TABLES: dict[str, Columns] = {
     "OpenAllocation": {"content": lambda row: digest(row["trade"], ALLOCATED_FIELDS)},
@@ -25,7 +39,23 @@ TABLES: dict[str, Columns] = {
     "MatchedAllocation": {"confirmation_key": column("confirmation_key")},
     "MatchedConfirmation": {"allocation_id": column("allocation_id"), "fingerprint": mark("fingerprint")},
     "Mismatch": {"confirmation_key": column("confirmation_key")},
-    "Deadline": {"reason": column("reason"), "overdue": column("overdue"), "due_at_us": column("due_at_us")},
+    "Deadline": {
+        "reason": column("reason"),
+        "overdue": column("overdue"),
+        "affirmation_shown": lambda row: row.get("affirmation_shown"),
+        "due_at_us": lambda row: _next_due(row),  # noqa: PLW0108  # defined below
+    },
+    "Withdrawn": {
+        "fingerprint": lambda row: row["fingerprint"] and bytes.fromhex(row["fingerprint"]),
+        "by": column("by"),
+    },
+    "ConfirmationChange": {"fingerprint": mark("fingerprint"), "reference": column("reference")},
+    "CancelRequest": {"asked_by": column("asked_by"), "refused": column("refused"), "by": column("by")},
+    "ShownStatus": {
+        "status": column("status"),
+        "confirmation_id": lambda row: row.get("confirmation_id"),
+        "steps": lambda row: len(row["history"]),
+    },
     "NextDeadline": {"due_at_us": column("due_at_us")},
     "MatchGroup": {
         "allocations": lambda row: sorted(row["allocations"]),
@@ -35,63 +65,16 @@ TABLES: dict[str, Columns] = {
 """What confirmation remembers."""
 
 
-class Side(NamedTuple):
-    """One side of a trade: our allocated trade, or the counterparty's confirmation of it."""
-
-    key: str
-    match_key: str
-    content: bytes
-    fingerprint: bytes
-    """How the service recognises a confirmation; empty for an allocated trade."""
-    hard: bytes
-    """What has to agree without any tolerance."""
-    equal: bytes
-    """All that is compared."""
-    quantity: Decimal
-    net_amount: Decimal
-    delivers: bool
-    references: tuple[str, ...]
-    """Of an allocated trade what may be quoted, of a confirmation what is quoted."""
-    partition: int
-    is_new: bool
-    is_in_flight: bool
-    offset: int
-
-    @property
-    def subject(self) -> str:
-        """What exceptions about it are about."""
-        return self.key.replace(SEPARATOR, "/")
-
-    @property
-    def where(self) -> str:
-        """The record."""
-        return f"{RECEIVED if self.fingerprint else ALLOCATED}[{self.partition}]@{self.offset}"
-
-
-class Group:
-    """What has one match key."""
-
-    __slots__ = ("match_key", "ours", "theirs")
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self.match_key = ""
-        """Kept once for all sides."""
-        self.ours: list[Side] = []
-        self.theirs: list[Side] = []
-
-    @property
-    def sides(self) -> list[Side]:
-        """Both."""
-        return self.ours + self.theirs
-
-
 class Confirmed:
     """What confirmation was given and what it made of it."""
 
-    def __init__(self, judge: Judge, cases: Cases) -> None:
-        """Start before the first side."""
+    def __init__(self, judge: Judge, cases: Cases, profiles: Profiles | None) -> None:
+        """Start before the first side; `profiles` is None where no reference data is known."""
         self._judge = judge
+        self._profiles = profiles
+        self._standings = Standings(judge)
+        self._withdrawing: defaultdict[tuple[str, int], list[Side]] = defaultdict(list)
+        """By key and partition of a confirmation what takes it back."""
         self._cases = cases
         self._ours: dict[str, Side] = {}
         self._theirs: dict[str, Side] = {}
@@ -109,7 +92,7 @@ class Confirmed:
         """Enter a record of trades.allocated."""
         record = given.record
         key = record["allocation_id"]
-        self._enter(self._ours, given, key, _our_terms(record))
+        self._enter(self._ours, given, key, our_terms(record))
 
     def take_confirmation(self, given: Input) -> None:
         """Enter a record of confirmations.received."""
@@ -121,27 +104,13 @@ class Confirmed:
         if key in sides:
             self.duplicates += not given.is_in_flight
             return
-        is_ours, record = sides is self._ours, given.record
-        reference = record["allocation_reference"]
-        quoted = (key, reference) if is_ours else (reference,)
-        side = sides[key] = Side(
-            key=key,
-            match_key=self._groups[record["match_key"]].match_key or record["match_key"],
-            content=digest(record, ALLOCATED_FIELDS if is_ours else RECEIVED_FIELDS),
-            fingerprint=b"" if is_ours else _confirmation_mark(record),
-            hard=digest(terms, ("account", "isin", "currency", "quantity", "trade_date", "settlement_date")),
-            equal=digest(terms, ("quantity", "price", "net_amount", "settlement_date", "currency")),
-            quantity=record["quantity"],
-            net_amount=record["net_amount"],
-            delivers=record["side"] != "BUY",
-            references=tuple(name for name in quoted if name is not None),
-            partition=given.entry.partition,
-            is_new=given.is_new,
-            is_in_flight=given.is_in_flight,
-            offset=given.entry.offset,
-        )
+        is_ours, match_key = sides is self._ours, given.record["match_key"]
+        kept = self._groups[match_key].match_key or match_key
+        side = sides[key] = side_of(given, key, terms, match_key=kept, is_ours=is_ours)
         group = self._groups[side.match_key]
         group.match_key = side.match_key
+        if side.changes in (REPLACE, CANCEL):
+            self._withdrawing[side.named, side.partition].append(side)
         (group.ours if is_ours else group.theirs).append(side)
 
     # --- outputs
@@ -150,7 +119,7 @@ class Confirmed:
         """Enter a record of trades.confirmed."""
         check, where, allocation_id = self._judge.check, place(entry), record["allocation_id"]
         ours = self._ours.get(allocation_id)
-        known = ours is not None and ours.content == digest(record, ALLOCATED_FIELDS)
+        known = ours is not None and ours.kept == digest(record, KEPT_FIELDS)
         check(V2, entry.key == allocation_id.encode(), where, "is not keyed by its allocation")
         check(V2, allocation_id not in self._matched, where, allocation_id, "is confirmed a second time")
         key = f"{record['counterparty']}{SEPARATOR}{record['confirmation_id']}"
@@ -164,33 +133,95 @@ class Confirmed:
         assert theirs is not None
         check(V2, key not in self._matched, where, allocation_id, "is confirmed by what confirms another")
         self._matched[allocation_id], self._matched[key] = key, allocation_id
-        opposed = ours.delivers != theirs.delivers and ours.hard == theirs.hard
+        opposed = ours.delivers != theirs.delivers and ours.hard == theirs.hard and theirs.confirms
         check(V4, opposed, where, allocation_id, "is confirmed with other terms")
+        self._check_terms(where, record, ours, theirs)
+
+    def _check_terms(self, where: str, record: Plain, ours: Side, theirs: Side) -> None:
+        """Each field is within what the profile ever allowed, and where it is theirs, it may be."""
+        check, profiles = self._judge.check, self._profiles
+        profile, name = record["matching_profile"], record["allocation_id"]
+        taken = ((PRICE, "average_price", "price"), (SETTLEMENT_DATE, "settlement_date", "settlement_date"))
+        for field, own, side_name in taken:
+            ours_is, theirs_is = getattr(ours, side_name), getattr(theirs, side_name)
+            taken_over = profiles is None or profiles.takes_theirs(profile, field)
+            right = record[own] == ours_is or (record[own] == theirs_is and taken_over)
+            check(V2, right, where, name, "has another", own, "than was allocated")
         amount = ours.net_amount if ours.delivers else theirs.net_amount
-        settles = record["settlement_amount"] == amount
-        check(V4, settles, where, allocation_id, "settles at another amount than the seller's")
+        takes_theirs = profiles is not None and profiles.takes_theirs(profile, NET_AMOUNT)
+        settles = record["settlement_amount"] in ((amount, theirs.net_amount) if takes_theirs else (amount,))
+        check(V4, settles, where, name, "settles at another amount than the seller's")
+        if profiles is None:
+            return
+        compared = (
+            (PRICE, ours.price, theirs.price),
+            (SETTLEMENT_DATE, ours.settlement_date, theirs.settlement_date),
+            (NET_AMOUNT, ours.net_amount, theirs.net_amount),
+            *((field.upper(), *pair) for field, *pair in zip(STATED, ours.stated, theirs.stated, strict=True)),
+        )
+        for field, own, their in compared:
+            within = profiles.permits(profile, field, own, their)
+            check(V4, within, where, name, "is confirmed beyond every tolerance of", profile, "in", field)
+
+    def take_status(self, entry: Entry, record: Plain) -> None:
+        """Enter a record of confirmations.status."""
+        self._standings.take(entry, record, known=lambda key: key in self._ours or key in self._theirs)
 
     # --- the reckoning
 
     def settle(self, rows: Rows) -> None:
         """What could be matched is, each side left over waits, and that is what is remembered."""
         deadlines: dict[int, int] = {}
+        moving = self._moving_groups()
         for match_key, group in self._groups.items():
-            if any(side.is_in_flight for side in group.sides):
+            if match_key in moving:
                 self._forget(rows, match_key, group)
                 continue
             self._judge.is_quiet = not any(side.is_new for side in group.sides)
             ours = [side for side in group.ours if side.key not in self._matched]
-            theirs = [side for side in group.theirs if side.key not in self._matched]
+            waiting = [side for side in group.theirs if self._waits(side)]
+            theirs = [side for side in waiting if not self._is_kept_out(side)]
             self._judge_left(ours, theirs)
-            self.waiting += len(ours) + len(theirs)
+            self.waiting += len(ours) + len(waiting)
             if ours or theirs:
                 ids = (sorted(side.key for side in ours), sorted(side.key for side in theirs))
                 rows.expect("MatchGroup", match_key, (ours + theirs)[0].partition, *ids)
             for side in group.sides:
                 self._compare(rows, side, deadlines)
+            for side in group.theirs:
+                if side.changes in (REPLACE, CANCEL) and side.named not in self._theirs:
+                    self._compare_named(rows, side, deadlines)
         self._judge.is_quiet = False
         self._compare_deadlines(rows, deadlines)
+
+    def _moving_groups(self) -> set[str]:
+        """Groups of which something is on its way; those between which something is named move together."""
+        moving = {key for key, group in self._groups.items() if any(side.is_in_flight for side in group.sides)}
+        pairs = [
+            (side.match_key, self._theirs[key].match_key)
+            for (key, _), sides in self._withdrawing.items()
+            if key in self._theirs
+            for side in sides
+        ]
+        for one, other in pairs:
+            if one in moving or other in moving:
+                moving |= {one, other}
+        return moving
+
+    def _waits(self, side: Side) -> bool:
+        """Whether a confirmation is still open."""
+        return side.confirms and side.key not in self._matched and not self._withdrawn_by(side)
+
+    def _withdrawn_by(self, side: Side) -> list[Side]:
+        return self._withdrawing.get((side.key, side.partition), [])
+
+    def _is_kept_out(self, side: Side) -> bool:
+        """Whether it replaces what is matched: then it waits outside of its group."""
+        return side.changes == REPLACE and side.named in self._matched and self._same_partition(side)
+
+    def _same_partition(self, side: Side) -> bool:
+        named = self._theirs.get(side.named)
+        return named is not None and named.partition == side.partition
 
     def _judge_left(self, ours: list[Side], theirs: list[Side]) -> None:
         """No two that are left agree, and where two are one trade seen differently, a person sees it."""
@@ -200,14 +231,14 @@ class Confirmed:
                 quoted = any(reference in our.references for reference in their.references)
                 if their.references and not quoted:
                     continue
-                agrees = our.hard == their.hard and our.equal == their.equal and our.delivers != their.delivers
+                agrees = our.hard == their.hard and our.delivers != their.delivers and is_equal(our, their)
                 self._judge.check(
                     V1, not agrees, our.where, our.key, "agrees with", their.where, "and is not confirmed"
                 )
                 if quoted or our.quantity == their.quantity or len(ours) == len(theirs) == 1:
                     related.append(our)
         if related:
-            told = any(self._is_open(our, MISMATCHED) for our in ours)
+            told = any(self._is_open(our.subject, MISMATCHED) for our in ours)
             self._judge.check(
                 V1, told, related[0].where, related[0].key, "differs from its confirmation; nobody was told"
             )
@@ -215,30 +246,92 @@ class Confirmed:
     def _compare(self, rows: Rows, side: Side, deadlines: dict[int, int]) -> None:
         cases = self._cases.about(CONFIRMATION, side.subject)
         partition, other = side.partition, self._matched.get(side.key)
+        if not side.confirms:
+            rows.expect("ConfirmationChange", side.key, partition, side.fingerprint, side.named)
+            return
+        withdrawn = self._withdrawn_by(side) if side.fingerprint else []
+        shown = [reason for reason in open_reasons(cases) if reason in WAITS]
         if other is not None:
-            shown = [reason for reason in open_reasons(cases) if reason in (MISMATCHED, UNCONFIRMED, UNMATCHED)]
             self._judge.check(V1, not shown, side.where, side.subject, "is matched and still shown as", *shown)
             if side.fingerprint:
                 rows.expect("MatchedConfirmation", side.key, partition, other, side.fingerprint)
+                self._standings.expect(rows, side.key, partition, ("MAGR",), must=False)
             else:
                 rows.expect("MatchedAllocation", side.key, partition, other)
-            return
-        rows.expect("OpenConfirmation" if side.fingerprint else "OpenAllocation", side.key, partition, side.content)
-        self._compare_deadline(rows, side, deadlines)
-        if MISMATCHED in cases and cases[MISMATCHED].is_open:
-            self._compare_mismatch(rows, side, cases[MISMATCHED])
+                self._compare_request(rows, side, self._theirs[other])
+        elif withdrawn:
+            self._judge.check(V1, not shown, side.where, side.subject, "is cancelled and still shown as", *shown)
+            self._compare_withdrawn(rows, side.key, partition, withdrawn, side.fingerprint)
+            self._standings.expect(rows, side.key, partition, ("CAND",), must=True)
+        else:
+            self._compare_open(rows, side, deadlines)
 
-    def _compare_deadline(self, rows: Rows, side: Side, deadlines: dict[int, int]) -> None:
-        """Each side that waits has a deadline; `deadlines` collects the first of each partition."""
+    def _compare_open(self, rows: Rows, side: Side, deadlines: dict[int, int]) -> None:
+        partition = side.partition
+        rows.expect("OpenConfirmation" if side.fingerprint else "OpenAllocation", side.key, partition, side.content)
         reason = UNMATCHED if side.fingerprint else UNCONFIRMED
-        expected = (reason, self._is_open(side, reason))
-        found = rows.take("Deadline", side.key, side.partition)
-        name = f"state.confirmation[{side.partition}] Deadline/{side.key}"
+        self._compare_deadline(rows, side, side.key, reason, deadlines)
+        cases = self._cases.about(CONFIRMATION, side.subject)
+        differs = MISMATCHED in cases and cases[MISMATCHED].is_open
+        if differs:
+            self._compare_mismatch(rows, side, cases[MISMATCHED])
+        if side.fingerprint:
+            kept_out = self._is_kept_out(side)
+            possible = ("PEND",) if kept_out else ("NMAT", "PEND", "DISQ")
+            must = kept_out or self._is_open(side.subject, UNMATCHED)
+        else:
+            possible = ("MISM",) if differs else ("NMAT",)
+            must = differs or self._is_open(side.subject, UNCONFIRMED)
+        self._standings.expect(rows, side.key, partition, possible, must=must)
+
+    def _compare_request(self, rows: Rows, ours: Side, theirs: Side) -> None:
+        """A match that its counterparty takes back stands, and our side is asked."""
+        asking = self._withdrawn_by(theirs)
+        is_asked = self._is_open(ours.subject, REQUESTED)
+        told = "was asked about and nobody was told" if asking else "is shown as asked about and was not"
+        self._judge.check(V1, is_asked == bool(asking), ours.where, ours.subject, told)
+        self._standings.expect(rows, ours.key, ours.partition, ("CREQ",) if asking else ("MAGR",), must=bool(asking))
+        if not asking:
+            return
+        found = rows.take("CancelRequest", ours.key, ours.partition)
+        name = f"state.confirmation[{ours.partition}] CancelRequest/{ours.key}"
+        if self._judge.check(V6, found is not None, name, "is not remembered") and found is not None:
+            self._judge.check_row(name, found[:2], ("THEIRS", False))
+            known = found[2] in {side.key for side in asking}
+            self._judge.check(V6, known, name, "is asked by what does not name the match")
+
+    def _compare_withdrawn(
+        self, rows: Rows, key: str, partition: int, by: list[Side], fingerprint: bytes | None
+    ) -> None:
+        found = rows.take("Withdrawn", key, partition)
+        name = f"state.confirmation[{partition}] Withdrawn/{key}"
+        if self._judge.check(V6, found is not None, name, "is not remembered") and found is not None:
+            self._judge.check_row(name, found[:1], (fingerprint,))
+            known = found[1] in {side.key for side in by}
+            self._judge.check(V6, known, name, "is withdrawn by what does not name it")
+
+    def _compare_named(self, rows: Rows, side: Side, deadlines: dict[int, int]) -> None:
+        """What is named and has not come is remembered as cancelled, and shown when its time is up; once for all."""
+        by = self._withdrawing[side.named, side.partition]
+        if by[0] is not side:
+            return
+        subject = side.named.replace(SEPARATOR, "/")
+        self._cases.about(CONFIRMATION, subject)
+        self._compare_withdrawn(rows, side.named, side.partition, by, None)
+        self._compare_deadline(rows, side, side.named, UNKNOWN, deadlines)
+
+    def _compare_deadline(self, rows: Rows, side: Side, key: str, reason: str, deadlines: dict[int, int]) -> None:
+        """What waits has a deadline; `deadlines` collects the first of each partition."""
+        subject = key.replace(SEPARATOR, "/")
+        affirmation = next((name for name in AFFIRMATION if self._is_open(subject, name)), None)
+        expected = (reason, self._is_open(subject, reason), affirmation)
+        found = rows.take("Deadline", key, side.partition)
+        name = f"state.confirmation[{side.partition}] Deadline/{key}"
         if not self._judge.check(V6, found is not None, name, "is not remembered") or found is None:
             return
-        self._judge.check_row(name, found[:2], expected)
-        if not found[1] and not self._judge.is_quiet:
-            deadlines[side.partition] = min(found[2], deadlines.get(side.partition, found[2]))
+        self._judge.check_row(name, found[:3], expected)
+        if found[3] is not None and not self._judge.is_quiet:
+            deadlines[side.partition] = min(found[3], deadlines.get(side.partition, found[3]))
 
     def _compare_deadlines(self, rows: Rows, deadlines: dict[int, int]) -> None:
         """The first deadline of a partition must not be later than any; one that is due for nothing does no harm."""
@@ -255,26 +348,30 @@ class Confirmed:
         named = found is not None and _name_in(found[0]) in case.message
         self._judge.check(V6, named, name, "does not say which confirmation differs, as its exception does")
 
-    def _is_open(self, side: Side, reason: str) -> bool:
-        case = self._cases.about(CONFIRMATION, side.subject).get(reason)
+    def _is_open(self, subject: str, reason: str) -> bool:
+        case = self._cases.about(CONFIRMATION, subject).get(reason)
         return case is not None and case.is_open
 
     def _forget(self, rows: Rows, match_key: str, group: Group) -> None:
         """Something is on its way: rows of the group may be ahead of what can be seen, or behind."""
         for side in group.sides:
-            self._cases.about(CONFIRMATION, side.subject)
             rows.take("MatchGroup", match_key, side.partition)
-            for table in TABLES:
-                rows.take(table, side.key, side.partition)
+            for key in (side.key, side.named):
+                self._cases.about(CONFIRMATION, key.replace(SEPARATOR, "/"))
+                if key == side.key or key not in self._theirs:
+                    for table in TABLES:
+                        rows.take(table, key, side.partition)
 
 
-def _our_terms(record: Plain) -> Plain:
-    return {**record, "price": record["average_price"]}
-
-
-def _confirmation_mark(record: Plain) -> bytes:
-    content = SEPARATOR.join(f"{name}={text(record[name])}" for name in RECEIVED_FIELDS)
-    return hashlib.sha256(content.encode()).digest()[:16]
+def _next_due(row: Plain) -> int | None:
+    """The first moment at which something of a deadline is still to be shown."""
+    times = [] if row["overdue"] else [row["due_at_us"]]
+    shown = row.get("affirmation_shown")
+    if shown is None:
+        times.append(row.get("affirm_warning_at_us"))
+    elif shown == AFFIRMATION[0]:
+        times.append(row.get("affirm_by_us"))
+    return min((time for time in times if time is not None), default=None)
 
 
 def _name_in(confirmation_key: str) -> str:

@@ -12,10 +12,12 @@ EXECUTIONS, FIX = "front-office.executions", "front-office.fix"
 ALLOCATIONS, COUNTERPARTIES = "front-office.allocations", "counterparty.confirmations"
 CAPTURED, REQUESTS, RECEIVED = "trades.captured", "trades.allocation-requests", "confirmations.received"
 ENRICHED, ALLOCATED, CONFIRMED = "trades.enriched", "trades.allocated", "trades.confirmed"
+STATUS = "confirmations.status"
 INSTRUCTIONS, MESSAGES = "settlement.instructions", "settlement.messages"
 EXCEPTIONS, DEAD_LETTERS = "exceptions", "dead-letters"
 ACCOUNTS = "reference.accounts"
 STANDING_INSTRUCTIONS = "reference.standing-settlement-instructions"
+PROFILES = "reference.matching-profiles"
 
 INPUTS: Mapping[str, tuple[str, ...]] = {
     CAPTURE: (EXECUTIONS, FIX, ALLOCATIONS, COUNTERPARTIES),
@@ -28,7 +30,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
 
 WRITERS: Mapping[str, str] = {
     CAPTURED: CAPTURE, REQUESTS: CAPTURE, RECEIVED: CAPTURE, ENRICHED: ENRICHMENT, ALLOCATED: ALLOCATION,
-    CONFIRMED: CONFIRMATION, INSTRUCTIONS: SETTLEMENT, MESSAGES: SETTLEMENT,
+    CONFIRMED: CONFIRMATION, STATUS: CONFIRMATION, INSTRUCTIONS: SETTLEMENT, MESSAGES: SETTLEMENT,
 }  # fmt: skip
 """Which service writes each topic that only one writes."""
 
@@ -36,6 +38,7 @@ WRITERS: Mapping[str, str] = {
 CAUSES_FIRST = (
     ACCOUNTS,
     STANDING_INSTRUCTIONS,
+    PROFILES,
     *INPUTS[CAPTURE],
     *(f"repairs.{service}" for service in INPUTS),
     *WRITERS,
@@ -80,8 +83,11 @@ SHARE_FIELDS = ("account", "quantity", "individual_allocation_id")
 
 CONFIRMATION_FIELDS = (
     "sender", "confirmation_id", "allocation_reference", "account", "side", "isin", "quantity", "price", "currency",
-    "net_amount", "trade_date", "settlement_date",
+    "net_amount", "trade_date", "settlement_date", "gross_amount", "commission", "charges", "accrued_interest",
+    "transaction_type", "reference_id", "confirmation_status",
 )  # fmt: skip
+CONFIRMATION_FIELDS_LATER = CONFIRMATION_FIELDS[-7:]
+"""Fields that confirmations were given later; absent ones are no part of how they are recognised."""
 
 CAPTURED_FIELDS = (*EXECUTION_FIELDS, "possible_duplicate", "trade_id", "version", "received_at_us")
 

@@ -13,6 +13,7 @@ from services.allocation.rules import text
 from services.domain import event as ev
 from services.domain import identity
 from services.domain.code import (
+    AffirmationStep,
     AllocationPolicy,
     AllocationTransactionType,
     ExecutionType,
@@ -22,11 +23,13 @@ from services.domain.code import (
 from services.domain.record import Record
 from services.domain.reference import (
     Account,
+    AffirmationDeadline,
     AllocationTemplate,
     Instrument,
     ReferenceData,
     StandingSettlementInstruction,
     TemplateShare,
+    TimeZoneOffset,
 )
 from services.stage import Outcome, Publish, Received
 from tests import samples
@@ -76,6 +79,20 @@ class World:
     def _learn(self, record: Any) -> list[Outcome]:
         self.reference.put(record)
         return self.stage.on_time(self.state, self.now_us)
+
+    def deadline(self, words: list[str]) -> list[Outcome]:
+        """Until when blocks have to be allocated in New York; the time zone is five hours behind."""
+        market, local_time, minutes = words
+        self.reference.put(
+            AffirmationDeadline(
+                settlement_market=market,
+                step=AffirmationStep.ALLOCATE,
+                local_time=local_time,
+                time_zone="America/New_York",
+                warning_minutes=int(minutes),
+            )
+        )
+        return self._learn(TimeZoneOffset(time_zone="America/New_York", offset_minutes=-300))
 
     def denomination(self, words: list[str]) -> list[Outcome]:
         """Smallest unit."""

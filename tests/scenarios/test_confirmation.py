@@ -9,11 +9,21 @@ from typing import Any
 
 import pytest
 
+from services.confirmation import cancelling
 from services.confirmation.process import ConfirmationStage
 from services.domain import event as ev
-from services.domain.code import Side
+from services.domain.code import (
+    AffirmationStep,
+    ChargeType,
+    ConfirmationStatus,
+    ConfirmationTransactionType,
+    InstrumentType,
+    MatchingField,
+    Side,
+    ToleranceCode,
+)
 from services.domain.record import Record
-from services.domain.reference import MatchingProfile, Party, ReferenceData
+from services.domain.reference import AffirmationDeadline, MatchingProfile, Party, ReferenceData, TimeZoneOffset
 from services.stage import Outcome, Publish, Received
 from tests import samples
 from tests.memory_state import MemoryState
@@ -27,8 +37,15 @@ READERS: dict[str, Callable[[str], Any]] = {
     "price": Decimal,
     "net_amount": Decimal,
     "settlement_date": date.fromisoformat,
+    "gross_amount": Decimal,
+    "accrued_interest": Decimal,
+    "commission": Decimal,
+    "charges": Decimal,
+    "instrument_type": InstrumentType,
+    "settlement_market": str,
     "ref": str,
 }
+NUMBERS = ("percent", "maximum", "below", "above", "net_amount_above")
 
 
 class World:
@@ -56,6 +73,11 @@ class World:
             assert (outcome.topic, outcome.key) == ("trades.confirmed", event.allocation_id)
             by = f"by {event.confirmation_id} under {event.matching_profile}"
             return f"confirmed {event.allocation_id} {by} for {event.settlement_amount}"
+        if isinstance(event, ev.MatchStatusReport):
+            assert (outcome.topic, outcome.key) == ("confirmations.status", event.subject_id)
+            assert event.history[-1].status is event.status
+            partner = f" with {event.confirmation_id}" if event.allocation_id and event.confirmation_id else ""
+            return f"status {event.subject_id} {' '.join(step.status for step in event.history)}{partner}"
         assert isinstance(event, ev.ExceptionEvent)
         assert (outcome.topic, outcome.key) == ("exceptions", event.exception_id)
         details = "; ".join(f"{name}: {value}" for name, value in event.details.items())
@@ -80,6 +102,39 @@ class World:
         )
         return []
 
+    def tolerance(self, words: list[str]) -> list[Outcome]:
+        """One field of a matching profile."""
+        profile, field, code, *rest = words
+        options = scenario.fields_of(rest)
+        numbers = {name: Decimal(options[name]) for name in NUMBERS if name in options}
+        self.reference.put(
+            MatchingProfile(
+                profile=profile,
+                currency=options.get("currency"),
+                instrument_type=InstrumentType(options["instrument_type"]) if "instrument_type" in options else None,
+                field=MatchingField(field),
+                code=ToleranceCode(code),
+                valid_from=date.fromisoformat(options.get("from", "1900-01-01")),
+                **numbers,  # type: ignore[arg-type]  # each of them takes a number
+            )
+        )
+        return []
+
+    def deadline(self, words: list[str]) -> list[Outcome]:
+        """Until when allocations have to be affirmed in New York; the time zone is five hours behind."""
+        market, local_time, minutes = words
+        self.reference.put(
+            AffirmationDeadline(
+                settlement_market=market,
+                step=AffirmationStep.AFFIRM,
+                local_time=local_time,
+                time_zone="America/New_York",
+                warning_minutes=int(minutes),
+            )
+        )
+        self.reference.put(TimeZoneOffset(time_zone="America/New_York", offset_minutes=-300))
+        return []
+
     def party(self, words: list[str]) -> list[Outcome]:
         """The counterparty."""
         lei = "7LTWFZYICNSX8D621K86"
@@ -100,17 +155,56 @@ class World:
             changes["allocation_reference"] = changes.pop("ref")
         return changes
 
-    def allocated(self, words: list[str]) -> list[Outcome]:
-        """Our side."""
-        changes = self._changes(words)
+    @classmethod
+    def _our_changes(cls, words: list[str]) -> dict[str, Any]:
+        changes = cls._changes(words)
         if "price" in changes:
             changes["average_price"] = changes.pop("price")
+        kinds = {"commission": ChargeType.LOCAL_COMMISSION, "charges": ChargeType.STAMP}
+        charges = tuple(
+            ev.Charge(charge_id=name, charge_type=kind, amount=changes.pop(name), currency="EUR")
+            for name, kind in kinds.items()
+            if name in changes
+        )
+        return changes | {"charges": charges}
+
+    def allocated(self, words: list[str]) -> list[Outcome]:
+        """Our side."""
+        changes = self._our_changes(words)
         return self._send("trades.allocated", samples.allocated_trade(allocation_id=words[0], **changes))
 
     def confirmed(self, words: list[str]) -> list[Outcome]:
         """Their side."""
         confirmation = samples.received_confirmation(confirmation_id=words[0], **self._changes(words))
         return self._send("confirmations.received", confirmation)
+
+    def _names(self, words: list[str], **changes: Any) -> list[Outcome]:
+        name, _, named, *rest = words
+        fields = self._changes(rest) | changes
+        return self._send(
+            "confirmations.received", samples.received_confirmation(confirmation_id=name, reference_id=named, **fields)
+        )
+
+    def cancels(self, words: list[str]) -> list[Outcome]:
+        """Their side takes a confirmation back: `cancels K1 of C1`."""
+        return self._names(words, transaction_type=ConfirmationTransactionType.CANCEL)
+
+    def replaces(self, words: list[str]) -> list[Outcome]:
+        """Their side puts another in place of a confirmation: `replaces C2 of C1`."""
+        return self._names(words, transaction_type=ConfirmationTransactionType.REPLACE)
+
+    def rejects(self, words: list[str]) -> list[Outcome]:
+        """Their side refuses our request to cancel: `rejects K1 of C1`."""
+        return self._names(words, confirmation_status=ConfirmationStatus.REQUEST_REJECTED)
+
+    def taken_back(self, words: list[str]) -> list[Outcome]:
+        """Our side takes an allocation back."""
+        trade = samples.allocated_trade(allocation_id=words[0], **self._our_changes(words[1:]))
+        return cancelling.take_back(self.state, trade, now_us=self.now_us).outcomes
+
+    def refused(self, words: list[str]) -> list[Outcome]:
+        """Our side refuses their request to cancel."""
+        return cancelling.refuse(self.state, words[0], now_us=self.now_us).outcomes
 
     def wait(self, words: list[str]) -> list[Outcome]:
         """Let minutes pass, with the timer called at their end."""

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from services.domain.code import AllocationTransactionType, ExceptionStatus, Side
+from services.domain.code import (
+    AllocationTransactionType,
+    ConfirmationStatus,
+    ConfirmationTransactionType,
+    ExceptionStatus,
+    Side,
+)
 from services.domain.event import AccountAllocation
 from services.domain.reason import Reason
 from services.stage import Publish, Suppress
@@ -112,6 +118,30 @@ def test_a_confirmation_again_is_a_duplicate_and_other_content_a_conflict(change
     assert outcomes[1] == Suppress(cause="duplicate")
     (exception,) = exceptions(outcomes)
     assert (exception.reason, exception.order_id) == (Reason.CONFIRMATION_CONFLICTS, None)
+
+
+def test_what_takes_a_confirmation_back_goes_where_it_went() -> None:
+    """Replacements, cancellations and refusals meet the confirmation that they name, under its match key."""
+    for changes in (
+        {"transaction_type": ConfirmationTransactionType.CANCEL},
+        {"transaction_type": ConfirmationTransactionType.REPLACE, "price": Decimal(99)},
+        {"confirmation_status": ConfirmationStatus.REQUEST_REJECTED},
+    ):
+        desk = Desk()
+        first, second = desk.take(
+            samples.confirmation(), samples.confirmation(confirmation_id="K1", reference_id="C1", **changes)
+        )
+        assert isinstance(first, Publish)
+        assert isinstance(second, Publish)
+        assert (second.topic, second.key) == ("confirmations.received", first.key)
+        again = samples.confirmation(confirmation_id="K1", reference_id="C1", **changes)
+        assert desk.take(again) == [Suppress(cause="duplicate")]
+
+
+def test_accrued_interest_may_be_negative() -> None:
+    """A bond that is traded ex dividend owes some."""
+    (published,) = Desk().take(samples.confirmation(accrued_interest=Decimal(-3)))
+    assert isinstance(published, Publish)
 
 
 def test_a_valid_confirmation_closes_what_was_open_about_its_id() -> None:

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from services.domain.code import AllocationTransactionType, ExecutionType, SecurityIdSource
+from services.domain.code import (
+    AllocationTransactionType,
+    ConfirmationStatus,
+    ConfirmationTransactionType,
+    ExecutionType,
+    SecurityIdSource,
+)
 from services.domain.event import AccountAllocation
 from services.domain.reason import Reason
 from services.domain.record import Record
@@ -200,6 +206,14 @@ CONFIRMATIONS: list[Row] = [
     ({"quantity": Decimal(0)}, Reason.QUANTITY_NOT_POSITIVE, "quantity"),
     ({"price": Decimal(0)}, Reason.PRICE_NOT_POSITIVE, "price"),
     ({"net_amount": Decimal("-0.01")}, Reason.AMOUNT_NEGATIVE, "net_amount"),
+    ({"gross_amount": Decimal(-1)}, Reason.AMOUNT_NEGATIVE, "gross_amount"),
+    ({"commission": Decimal(-1)}, Reason.AMOUNT_NEGATIVE, "commission"),
+    ({"charges": Decimal(-1)}, Reason.AMOUNT_NEGATIVE, "charges"),
+    ({"transaction_type": ConfirmationTransactionType.CANCEL}, Reason.IDENTIFIER_INVALID, "reference_id"),
+    ({"transaction_type": ConfirmationTransactionType.REPLACE}, Reason.IDENTIFIER_INVALID, "reference_id"),
+    ({"confirmation_status": ConfirmationStatus.REQUEST_REJECTED}, Reason.IDENTIFIER_INVALID, "reference_id"),
+    ({"reference_id": "C1"}, Reason.IDENTIFIER_INVALID, "reference_id"),
+    ({"reference_id": "C\t0"}, Reason.IDENTIFIER_INVALID, "reference_id"),
     ({"settlement_date": date(2026, 3, 1)}, Reason.SETTLEMENT_DATE_BEFORE_TRADE_DATE, "settlement_date"),
 ]
 

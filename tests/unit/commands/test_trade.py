@@ -145,3 +145,14 @@ def test_an_unknown_id_is_exit_code_1(processed: MemoryCluster, wanted: str) -> 
     result = run(f"trade {wanted}", processed)
     assert result.exit_code == 1
     assert result.stderr == f"error: nothing is known under the id {wanted}\n"
+
+
+def test_where_a_match_stands_is_part_of_the_history(processed: MemoryCluster) -> None:
+    """The desk asks what became of a confirmation that was wrong."""
+    reports = [seen.event for seen in _seen(processed) if isinstance(seen.event, ev.MatchStatusReport)]
+    assert reports, "the day has a confirmation that differs"
+    for report in reports:
+        wanted = report.allocation_id or report.confirmation_id
+        assert wanted is not None
+        told = [entry.event for entry in _history(processed, wanted).entries]
+        assert report in told

@@ -8,16 +8,24 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.confirmation.rules import Ours, Theirs, Tolerances, confirmation_key, evaluate
+from services.confirmation.rules import Ours, Theirs, confirmation_key, evaluate
 from services.confirmation.state import MatchGroup, OpenAllocation, OpenConfirmation
+from services.confirmation.tolerances import tolerances_of
+from services.domain.code import InstrumentType
 from services.domain.event import AllocatedTrade, ReceivedConfirmation
 from services.domain.record import Record
+from services.domain.reference import MatchingProfile
 from services.stage import Suppress
 from tests import samples
 from tests.memory_state import MemoryState
 from tests.unit.confirmation import desk
 
-TOLERANCES = Tolerances(profile="BROKER", price=Decimal("0.01"), amount=Decimal(2))
+TOLERANCES = tolerances_of(
+    "BROKER",
+    [MatchingProfile(profile="BROKER", price_tolerance=Decimal("0.01"), amount_tolerance=Decimal(2))],
+    currency="EUR",
+    instrument_type=InstrumentType.EQUITY,
+)
 
 
 def _ours(name: str, quantity: int, net: int, *, ref: str | None = None) -> AllocatedTrade:

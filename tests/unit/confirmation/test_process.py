@@ -11,9 +11,10 @@ import pytest
 
 from services.confirmation.process import OUTCOMES_PER_CALL_MAX, UNCONFIRMED_AFTER_US, ConfirmationStage
 from services.confirmation.state import Deadline, MatchGroup, NextDeadline, OpenAllocation, OpenConfirmation
-from services.domain.code import Side
+from services.domain.code import AffirmationStep, ConfirmationTransactionType, Side
 from services.domain.event import AllocatedTrade, ConfirmedTrade
-from services.domain.record import Record
+from services.domain.record import Record, replace
+from services.domain.reference import AffirmationDeadline, ReferenceData, TimeZoneOffset
 from services.stage import Stage, Suppress
 from tests import samples
 from tests.memory_state import MemoryState
@@ -40,6 +41,10 @@ def test_stage_fulfils_the_contract() -> None:
     desk.run(state, samples.allocated_trade(), samples.received_confirmation())
     desk.run(state, samples.allocated_trade(allocation_id="A2"))
     desk.run(state, samples.received_confirmation(confirmation_id="C2", net_amount=Decimal(1)))
+    cancel = samples.received_confirmation(
+        confirmation_id="K1", reference_id="C1", transaction_type=ConfirmationTransactionType.CANCEL
+    )
+    desk.run(state, cancel, replace(cancel, confirmation_id="K2", reference_id="C3"))
     assert set(state.tables) == set(stage.state_types)
     for kind, rows in state.tables.items():
         assert rows, kind
@@ -128,7 +133,7 @@ def test_nothing_is_walked_while_nothing_can_be_due() -> None:
     desk.run(state, samples.allocated_trade(), samples.allocated_trade(allocation_id="A2", match_key="other"))
     due_us = samples.RECEIVED_AT_US + UNCONFIRMED_AFTER_US
     assert (stage.on_time(state, due_us - 1), state.walks) == ([], 0)
-    assert (len(stage.on_time(state, due_us)), state.walks) == (2, 1)
+    assert (len(stage.on_time(state, due_us)), state.walks) == (4, 1)  # of each the exception and its status
     assert (stage.on_time(state, 2 * due_us), state.walks) == ([], 1)
     assert state.tables[NextDeadline] == {}
 
@@ -136,7 +141,55 @@ def test_nothing_is_walked_while_nothing_can_be_due() -> None:
 def test_a_silent_counterparty_is_shown_in_portions() -> None:
     """One transaction holds a bounded number of outcomes; the next call goes on."""
     state, stage = MemoryState(), ConfirmationStage()
-    count = OUTCOMES_PER_CALL_MAX + 5
+    count = OUTCOMES_PER_CALL_MAX // 2 + 5  # of each the exception and its status
     desk.run(state, *(samples.allocated_trade(allocation_id=f"A{n}", match_key=f"K{n}") for n in range(count)))
     due_us = samples.RECEIVED_AT_US + UNCONFIRMED_AFTER_US
-    assert [len(stage.on_time(state, due_us)) for _ in range(3)] == [OUTCOMES_PER_CALL_MAX, 5, 0]
+    assert [len(stage.on_time(state, due_us)) for _ in range(3)] == [OUTCOMES_PER_CALL_MAX, 10, 0]
+
+
+def _new_york(state: MemoryState) -> MemoryState:
+    for step in AffirmationStep:
+        state.reference.put(
+            AffirmationDeadline(
+                settlement_market="US",
+                step=step,
+                local_time="06:00",
+                time_zone="America/New_York",
+                warning_minutes=30,
+            )
+        )
+    state.reference.put(TimeZoneOffset(time_zone="America/New_York", offset_minutes=-300))
+    return state
+
+
+def test_a_deadline_of_the_market_costs_nothing_until_it_is_near() -> None:
+    """One look at one row each second; one walk when something is due, and none when all is shown."""
+    state, stage = _new_york(CountingState(ReferenceData())), ConfirmationStage(unconfirmed_after_us=10**12)
+    stage.process([desk.received(samples.allocated_trade(settlement_market="US"))], state, desk.NOW_US)
+    assert isinstance(state, CountingState)
+    warning_us = samples.RECEIVED_AT_US + 30 * 60_000_000
+    due_us = samples.RECEIVED_AT_US + 60 * 60_000_000
+    said = [desk.said(stage.on_time(state, now_us)) for now_us in (warning_us - 1, warning_us, due_us - 1)]
+    assert (said, state.walks) == ([[], [("OPEN", "AFFIRMATION_DUE")], []], 1)
+    late = [("CLOSED", "AFFIRMATION_DUE"), ("OPEN", "AFFIRMATION_LATE")]
+    assert (desk.said(stage.on_time(state, due_us)), state.walks) == (late, 2)
+    assert (stage.on_time(state, due_us + 1), state.walks) == ([], 2)
+
+
+def test_a_deadline_that_nobody_looked_at_in_time_is_late_at_once() -> None:
+    """The worker was away when the warning was due."""
+    state, stage = _new_york(MemoryState(ReferenceData())), ConfirmationStage(unconfirmed_after_us=10**12)
+    stage.process([desk.received(samples.allocated_trade(settlement_market="US"))], state, desk.NOW_US)
+    assert desk.said(stage.on_time(state, desk.NOW_US + 10**11)) == [("OPEN", "AFFIRMATION_LATE")]
+
+
+def test_a_deadline_of_a_held_key_waits() -> None:
+    """What failed may be the very confirmation; it is shown when the key is free."""
+    state, stage = _new_york(MemoryState(ReferenceData())), ConfirmationStage(unconfirmed_after_us=10**12)
+    trade = samples.allocated_trade(settlement_market="US")
+    stage.process([desk.received(trade)], state, desk.NOW_US)
+    state.held.add(trade.match_key)
+    due_us = samples.RECEIVED_AT_US + 60 * 60_000_000
+    assert [stage.on_time(state, due_us + second) for second in range(3)] == [[], [], []]
+    state.held.clear()
+    assert desk.said(stage.on_time(state, due_us + 3)) == [("OPEN", "AFFIRMATION_LATE")]

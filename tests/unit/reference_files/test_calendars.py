@@ -36,7 +36,7 @@ def listed(*calendars: holidays.HolidayBase) -> set[date]:
     return {day for day in generate.weekdays() if any(day in calendar for calendar in calendars)}
 
 
-@pytest.mark.parametrize("name", ["holidays.csv", "calendar-coverages.csv"])
+@pytest.mark.parametrize("name", ["holidays.csv", "calendar-coverages.csv", "time-zone-offsets.csv"])
 def test_checked_in_file_is_the_generator_s_output(name: str) -> None:
     """Nobody edited the file by hand, and no library changed a day unseen."""
     assert (DIRECTORY / name).read_bytes() == generate.generate()[name].encode()

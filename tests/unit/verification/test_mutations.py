@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from services.adapters.topic_codec import FormatCodec
-from services.domain.code import Movement
-from services.domain.event import AllocatedTrade
+from services.domain.code import MatchStatus, Movement
+from services.domain.event import AllocatedTrade, MatchStatusChange
 from services.domain.record import replace as replace_fields
-from services.verification import Decode, verify
+from services.verification import Decode, Entry, verify
 from tests.support.snapshot_world import SnapshotWorld
 from tests.unit.verification.tampering import Tampering
 
@@ -132,6 +132,17 @@ def _late_deadline(tampering: Tampering) -> SnapshotWorld:
     return tampering.change_row(first, due_at_us=2**52)
 
 
+def _status(tampering: Tampering, status: str) -> Entry:
+    return tampering.find("confirmations.status", lambda record: record["status"] == status)
+
+
+def _steps(*statuses: MatchStatus) -> tuple[MatchStatusChange, ...]:
+    return tuple(MatchStatusChange(status=status, changed_at_us=1) for status in statuses)
+
+
+_CANCELLED_AT_ONCE = _steps(MatchStatus.MISM, MatchStatus.CREQ)
+_REFUSED_AFTERWARDS = _steps(MatchStatus.CREQ, MatchStatus.CREJ)
+
 MUTATIONS: dict[str, tuple[str, Mutation]] = {
     # what must be there once
     "an instruction is missing": ("V1", lambda t: t.drop(t.find("settlement.instructions"))),
@@ -212,6 +223,35 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "a refusal is lost": ("V1", lambda t: _opened(t, "capture")),
     "a wait is lost": ("V1", lambda t: _opened(t, "enrichment")),
     "a refused settlement is lost": ("V1", lambda t: _opened(t, "settlement")),
+    "a cancelled confirmation is not remembered": ("V6", lambda t: t.drop(t.row("confirmation", "Withdrawn"))),
+    "a request to cancel is not remembered": ("V6", lambda t: t.drop(t.row("confirmation", "CancelRequest"))),
+    "a request to cancel is remembered as refused": (
+        "V6",
+        lambda t: t.change_row(t.row("confirmation", "CancelRequest"), refused=True),
+    ),
+    "a request to cancel is shown to nobody": (
+        "V1",
+        lambda t: _opened(t, "confirmation", "CONFIRMATION_CANCEL_REQUESTED"),
+    ),
+    "a status is missing": ("V1", lambda t: t.drop(_status(t, "CAND"))),
+    "a status is there twice": ("V2", lambda t: t.double(_status(t, "CREQ"))),
+    "a status does not follow": ("V3", lambda t: t.change(_status(t, "CREQ"), history=_CANCELLED_AT_ONCE)),
+    "a status is of nobody": ("V2", lambda t: t.change(_status(t, "CAND"), subject_id="NOBODY/1")),
+    "a status is wrong": (
+        "V1",
+        lambda t: t.change(_status(t, "CREQ"), status=MatchStatus.CREJ, history=_REFUSED_AFTERWARDS),
+    ),
+    "cash is matched beyond tolerance": (
+        "V4",
+        lambda t: t.change(
+            t.find("trades.confirmed", lambda record: record["settlement_amount"] != record["net_amount"]),
+            matching_profile="EXACT",
+        ),
+    ),
+    "a price is taken from the counterparty without leave": (
+        "V2",
+        lambda t: t.change(t.find("trades.confirmed"), average_price=Decimal("0.01")),
+    ),
     "a mismatch is lost": ("V1", lambda t: _opened(t, "confirmation", "CONFIRMATION_MISMATCHED")),
     "a refused allocation is lost": ("V1", lambda t: _opened(t, "allocation", "OVER_ALLOCATION")),
     "a share that waits is lost": ("V1", lambda t: _opened(t, "allocation", "ACCOUNT_SSI_MISSING")),

@@ -1,0 +1,125 @@
+"""The market's deadline for the allocation of a block on trade date: warned before it, late at it, closed when done.
+
+A table of its own, with rows only for open blocks of markets that have such a deadline (AffirmationDeadline, step
+ALLOCATE). What enters the log after the deadline has none: nobody could keep it any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from services.allocation.rules import Refusal, text
+from services.allocation.state import SINGLETON, Block
+from services.domain.affirmation import deadline_times
+from services.domain.code import AffirmationStep
+from services.domain.reason import Reason
+from services.domain.record import Record, TimestampUs, doc, replace
+from services.stage import State
+
+
+class AllocateBy(Record, kw_only=True):
+    """Until when an open block has to be allocated; key: block_id."""
+
+    warning_at_us: Annotated[TimestampUs, doc("When the desk is told that the deadline is near.")]
+    due_at_us: Annotated[TimestampUs, doc("The deadline.")]
+    local: Annotated[str, doc("The deadline for people.")]
+    shown: Annotated[Reason | None, doc("ALLOCATION_DUE or ALLOCATION_LATE while it is open.")] = None
+
+
+class NextAllocateBy(Record, kw_only=True):
+    """One row under `SINGLETON`: before this time nothing here is due."""
+
+    due_at_us: Annotated[TimestampUs, doc("Lower bound: the block it was taken from may be allocated by now.")]
+
+
+STATE_TYPES: tuple[type[Record], ...] = (AllocateBy, NextAllocateBy)
+
+
+def begin(state: State, block_id: str, block: Block) -> None:
+    """Note the deadline of a block that is open, when its market has one and it can still be kept."""
+    terms = block.terms
+    if terms is None:
+        return
+    times = deadline_times(
+        state.reference,
+        step=AffirmationStep.ALLOCATE,
+        market=terms.settlement_market,
+        instrument_type=terms.instrument_type,
+        trade_date=block.trade_date,
+    )
+    if times is None or block.last_event_us >= times.due_at_us or state.get(AllocateBy, block_id) is not None:
+        return
+    row = AllocateBy(warning_at_us=times.warning_at_us, due_at_us=times.due_at_us, local=times.local)
+    state.put(block_id, row)
+    _note(state, row.warning_at_us)
+
+
+def end(state: State, block_id: str) -> Reason | None:
+    """Forget the deadline of a block that is done; the reason that was shown, which is to be closed."""
+    row = state.get(AllocateBy, block_id)
+    if row is None:
+        return None
+    state.delete(AllocateBy, block_id)
+    return row.shown
+
+
+def show_due(
+    state: State,
+    now_us: int,
+    *,
+    is_held: Callable[[str], bool],
+    show: Callable[[str, AllocateBy, Reason | None, Reason], bool],
+) -> None:
+    """Have each block shown whose time is up, and that is not held. One look at one row when none can be.
+
+    `show` is given the block, its row, what was shown before and what now; it says whether it did so or has no room.
+    """
+    earliest = state.get(NextAllocateBy, SINGLETON)
+    if earliest is None or now_us < earliest.due_at_us:
+        return
+    due, next_due_at_us = state.due(AllocateBy, _due_at_us, now_us)
+    first_due_at_us = min((time for _, row in due if (time := _next_us(row)) is not None), default=None)
+    if first_due_at_us == earliest.due_at_us and all(is_held(block_id) for block_id, _ in due):
+        return
+    state.delete(NextAllocateBy, SINGLETON)
+    if next_due_at_us is not None:
+        _note(state, next_due_at_us)
+    for block_id, row in due:
+        reason = Reason.ALLOCATION_LATE if now_us >= row.due_at_us else Reason.ALLOCATION_DUE
+        following = row
+        if not is_held(block_id) and show(block_id, row, row.shown, reason):
+            following = replace(row, shown=reason)
+            state.put(block_id, following)
+        still_due_at_us = _next_us(following)
+        if still_due_at_us is not None:
+            _note(state, still_due_at_us)
+
+
+def refusal(block: Block, row: AllocateBy, reason: Reason) -> Refusal:
+    """What the desk is told."""
+    verb = "was" if reason is Reason.ALLOCATION_LATE else "has"
+    obliged = f"{verb} to be allocated by {row.local} on {block.trade_date}"
+    details = {
+        "order_id": block.order_id,
+        "filled": text(block.totals.quantity),
+        "allocated": text(block.allocated_quantity),
+        "allocate_by": row.local,
+    }
+    return Refusal(reason=reason, message=f"The block of order {block.order_id} {obliged}.", details=details)
+
+
+def _next_us(row: AllocateBy) -> int | None:
+    if row.shown is None:
+        return row.warning_at_us
+    return row.due_at_us if row.shown is Reason.ALLOCATION_DUE else None
+
+
+def _due_at_us(_: str, row: AllocateBy, __: State) -> int | None:
+    return _next_us(row)
+
+
+def _note(state: State, due_at_us: int) -> None:
+    earliest = state.get(NextAllocateBy, SINGLETON)
+    if earliest is None or due_at_us < earliest.due_at_us:
+        state.put(SINGLETON, NextAllocateBy(due_at_us=due_at_us))
