@@ -33,11 +33,13 @@ class PlainReader:
     def __init__(self, directory: Path = DIRECTORY) -> None:
         """Read the schemas. Raises ValueError or OSError when one cannot be used."""
         self._schemas: dict[bytes, tuple[str, Any]] = {}
-        for path in sorted(directory.glob("*.avsc")):
+        self._newest: dict[str, Any] = {}
+        for path in sorted(directory.glob("*.avsc"), key=_version):
             schema = json.loads(path.read_text(encoding="utf-8"))
             canonical = fastavro.schema.to_parsing_canonical_form(schema)
             mark = bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
-            self._schemas[mark] = schema["name"], fastavro.parse_schema(_plainer(schema))
+            parsed = self._newest[schema["name"]] = fastavro.parse_schema(_plainer(schema))
+            self._schemas[mark] = schema["name"], parsed
         if not self._schemas:
             raise ValueError(f"no schema was found in {directory}")
         self._readers: dict[str, Callable[[bytes], Plain | None]] = {}
@@ -60,15 +62,21 @@ class PlainReader:
             return None
 
     def _avro_reader(self, record: str) -> Callable[[bytes], Plain | None]:
-        schemas = self._schemas
+        schemas, newest = self._schemas, self._newest.get(record)
 
         def read(value: bytes) -> Plain | None:
             name, schema = schemas[value[2:_HEADER_BYTES]]
             if value[:2] != _MARKER or name != record:
                 return None
-            return fastavro.schemaless_reader(io.BytesIO(value[_HEADER_BYTES:]), schema, None)  # type: ignore[return-value]  # a record is a dict
+            reader = None if schema is newest else newest  # fields that came later have their defaults
+            return fastavro.schemaless_reader(io.BytesIO(value[_HEADER_BYTES:]), schema, reader)  # type: ignore[return-value]  # a record is a dict
 
         return read
+
+
+def _version(path: Path) -> int:
+    """Of `name.v12.avsc`: 12."""
+    return int(path.stem.rpartition(".v")[2])
 
 
 def _plainer(node: Any) -> Any:
@@ -92,6 +100,7 @@ _DATA_AFTER_LENGTH = {
 _SIDES = {"1": "BUY", "2": "SELL", "5": "SELL_SHORT", "6": "SELL_SHORT"}
 _SECURITY_ID_SOURCES = {"4": "ISIN", "2": "SEDOL", "1": "CUSIP"}
 _PRICE_TYPES = {"1": "PERCENT_OF_PAR", "2": "PER_UNIT", None: "PER_UNIT"}
+_COMMISSIONS = {"1": "PER_UNIT", "2": "PERCENT", "3": "ABSOLUTE", "6": "PER_BOND"}
 _REPORTS = {"F": "TRADE", "G": "TRADE_CORRECT", "H": "TRADE_CANCEL"}
 _CHANGES_4_2 = {"1": "TRADE_CANCEL", "2": "TRADE_CORRECT"}
 _INSTRUCTIONS = {"0": "NEW", "1": "REPLACE", "2": "CANCEL"}
@@ -165,6 +174,18 @@ def _execution(found: Mapping[int, str], fields: _Fields, kind: str) -> Plain:
         "cumulative_quantity": _decimal(found[14]),
         "leaves_quantity": _decimal(found[151]),
         "accrued_interest_amount": _decimal(found[159]) if 159 in found else None,
+        **_commission(found),
+    }
+
+
+def _commission(found: Mapping[int, str]) -> Plain:
+    is_given = 12 in found or 13 in found
+    kind = _COMMISSIONS[found[13]] if is_given else None
+    return {
+        "commission": _decimal(found[12]) if is_given else None,
+        "commission_type": kind,
+        "commission_currency": found.get(479) if is_given else None,
+        "contract_multiplier": _decimal(found[231]) if kind == "PER_BOND" and 231 in found else None,
     }
 
 

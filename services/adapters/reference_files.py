@@ -22,11 +22,15 @@ from stdnum import cusip, isin, lei
 from stdnum.exceptions import ValidationError
 from stdnum.gb import sedol
 
-from services.domain.code import Side
+from services.domain.code import ChargeType, Side
+from services.domain.day_count import faults_of
 from services.domain.reference import (
     Account,
+    AccruedInterestTolerance,
     AllocationTemplate,
+    BondTerms,
     CalendarCoverage,
+    ChargeExemption,
     ChargeRule,
     Holiday,
     Instrument,
@@ -49,6 +53,9 @@ FILE_NAMES: dict[type[ReferenceRecord], str] = {
     CalendarCoverage: "calendar-coverages.csv",
     ChargeRule: "charge-rules.csv",
     MatchingProfile: "matching-profiles.csv",
+    BondTerms: "bond-terms.csv",
+    AccruedInterestTolerance: "accrued-interest-tolerances.csv",
+    ChargeExemption: "charge-exemptions.csv",
 }
 """Name of each kind's file, in the order in which files are loaded. Any of them may be absent."""
 
@@ -257,6 +264,12 @@ def _count(cell: str) -> int:
     return int(cell)
 
 
+def _flag(cell: str) -> bool:
+    if cell not in ("true", "false"):
+        raise _CellError("true or false")
+    return cell == "true"
+
+
 def _decimal(*, precision: int, scale: int, positive: bool) -> Callable[[str], Decimal]:
     sign = "above 0" if positive else "0 or more"
     expected = (
@@ -327,6 +340,7 @@ _BY_NAME: dict[str, Callable[[str], object]] = {
     "issuer_country": _pattern("[A-Z]{2}", "an ISO 3166 country code of two capitals"),
     "settlement_market": _MARKET,
     "calendar": _CALENDAR,
+    "ex_dividend_calendar": _CALENDAR,
     "effective_by": _pattern("TRADE_DATE|SETTLEMENT_DATE", "one of TRADE_DATE, SETTLEMENT_DATE"),
 }
 _POSITIVE = frozenset({"denomination", "rounding_unit"})
@@ -357,7 +371,8 @@ def _by_type(hint: Any, name: str) -> Callable[[str], object]:
         return _list(_by_type(get_args(hint)[0], name))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum(hint)
-    simple: dict[Any, Callable[[str], object]] = {str: _text, date: _day, int: _count, TemplateShare: _share}
+    simple: dict[Any, Callable[[str], object]] = {str: _text, date: _day, int: _count, bool: _flag}
+    simple[TemplateShare] = _share
     if hint not in simple:
         raise TypeError(f"field {name} was of type {hint}, which a CSV cell cannot hold")
     return simple[hint]
@@ -376,6 +391,10 @@ def _contradictions(record: ReferenceRecord) -> Iterator[tuple[str, str]]:
         yield "day", "a day between valid_from and valid_to"
     if isinstance(record, ChargeRule) and record.side is Side.SELL_SHORT:
         yield "side", "BUY, SELL or nothing; a short sale pays what a sale pays"
+    if isinstance(record, ChargeRule) and ChargeType.COMMISSION in (record.charge_type, record.charge_id):
+        yield "charge_id", "a charge; a commission is what the execution says"
+    if isinstance(record, BondTerms):
+        yield from faults_of(record)
     if isinstance(record, MatchingProfile) and _is_half_given(record.amount_threshold, record.amount_tolerance_large):
         yield "amount_tolerance_large", "a value together with amount_threshold, or neither"
     if isinstance(record, AllocationTemplate):

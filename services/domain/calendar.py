@@ -53,6 +53,11 @@ def is_settlement_day(reference: ReferenceData, *, market: str, currency: str, d
     return all(_is_open(reference, name, day) for name in (f"SETTLEMENT:{market}", f"CURRENCY:{currency}"))
 
 
+def is_business_day(reference: ReferenceData, *, calendar: str, day: date) -> bool:
+    """Whether one calendar is open on the day. Raises CalendarMissingError when it does not cover a weekday."""
+    return day.weekday() < _SATURDAY and _is_open(reference, calendar, day)
+
+
 def _is_open(reference: ReferenceData, calendar: str, day: date) -> bool:
     """Whether a calendar is open on a weekday."""
     coverages = reference.find_all(CalendarCoverage, calendar, on=day)

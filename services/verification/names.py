@@ -16,6 +16,7 @@ INSTRUCTIONS, MESSAGES = "settlement.instructions", "settlement.messages"
 EXCEPTIONS, DEAD_LETTERS = "exceptions", "dead-letters"
 ACCOUNTS = "reference.accounts"
 STANDING_INSTRUCTIONS = "reference.standing-settlement-instructions"
+BOND_TERMS, HOLIDAYS = "reference.bond-terms", "reference.holidays"
 
 INPUTS: Mapping[str, tuple[str, ...]] = {
     CAPTURE: (EXECUTIONS, FIX, ALLOCATIONS, COUNTERPARTIES),
@@ -36,6 +37,8 @@ WRITERS: Mapping[str, str] = {
 CAUSES_FIRST = (
     ACCOUNTS,
     STANDING_INSTRUCTIONS,
+    BOND_TERMS,
+    HOLIDAYS,
     *INPUTS[CAPTURE],
     *(f"repairs.{service}" for service in INPUTS),
     *WRITERS,
@@ -68,7 +71,7 @@ EXECUTION_FIELDS = (
     "sender", "execution_id", "execution_type", "execution_reference_id", "order_id", "account", "side", "security_id",
     "security_id_source", "quantity", "price", "price_type", "currency", "venue", "trade_date", "transaction_time_us",
     "settlement_type", "requested_settlement_date", "counterparty", "cumulative_quantity", "leaves_quantity",
-    "accrued_interest_amount",
+    "accrued_interest_amount", "commission", "commission_type", "commission_currency", "contract_multiplier",
 )  # fmt: skip
 """What makes two execution reports the same; the sender's hint that it may repeat itself does not."""
 

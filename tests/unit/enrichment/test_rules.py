@@ -33,6 +33,7 @@ from tests.unit.enrichment.desk import (
     LEI,
     PARTY,
     account,
+    bond_terms,
     coverage,
     instrument,
     reference,
@@ -176,6 +177,7 @@ def test_settlement_instruction_is_that_of_the_settlement_date() -> None:
 def test_price_type_must_fit_the_instrument(instrument_type: InstrumentType, price_type: PriceType, fits: bool) -> None:
     """A bond price read per unit would be a hundred times too much cash."""
     data = with_changes(instrument(instrument_type=instrument_type))
+    data.put(bond_terms())
     result = enrich(samples.captured_trade(price_type=price_type), data)
     assert isinstance(result, EnrichedTrade) is fits
     if isinstance(result, Problem):
@@ -226,6 +228,7 @@ def test_gross_amount(quantity: str, price: str, currency: str, instrument_type:
     """Rounded once, half up, to the minor unit; debt as percent of par. Computed by hand."""
     data = with_changes(instrument(instrument_type=instrument_type))
     data.put(coverage(f"CURRENCY:{currency}"))
+    data.put(bond_terms())
     price_type = PriceType.PERCENT_OF_PAR if instrument_type.is_debt else PriceType.PER_UNIT
     trade = samples.captured_trade(
         quantity=Decimal(quantity), price=Decimal(price), currency=currency, price_type=price_type
@@ -266,6 +269,7 @@ TAX = ChargeRule(
 def test_net_amount(side: Side, accrued: str | None, net: str, paid: list[str]) -> None:
     """A buyer pays charges on top, a seller gets less; accrued interest goes with the price, and may be negative."""
     data = with_changes(instrument(instrument_type=BOND))
+    data.put(bond_terms(coupon_rate=Decimal(0)))
     data.put(LEVY)
     data.put(TAX)
     trade = samples.captured_trade(
@@ -311,6 +315,7 @@ def test_cash_is_the_plain_sum_of_pieces_rounded_once(
 ) -> None:
     """Conservation, against fractions: no cent appears or vanishes between gross, interest, charges and net."""
     data = with_changes(instrument(instrument_type=BOND if is_debt else InstrumentType.EQUITY))
+    data.put(bond_terms(coupon_rate=Decimal(0)))
     data.put(LEVY)
     data.put(TAX)
     trade = samples.captured_trade(
