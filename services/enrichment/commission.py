@@ -36,6 +36,7 @@ def with_commission(charges: tuple[Charge, ...], trade: CapturedTrade, *, gross_
 def _amount(trade: CapturedTrade, gross_amount: Decimal) -> Decimal:
     commission = trade.commission
     assert commission is not None
+    assert trade.commission_type is not None, "capture refuses a commission without type"
     match trade.commission_type:
         case CommissionType.PER_UNIT:
             amount = money.multiply(trade.quantity, commission)
@@ -47,6 +48,4 @@ def _amount(trade: CapturedTrade, gross_amount: Decimal) -> Decimal:
             return money.round_quotient(money.multiply(trade.quantity, commission), face, digits=digits)
         case CommissionType.ABSOLUTE:
             amount = commission
-        case None:
-            raise AssertionError("a commission was without type, which capture refuses")
     return money.round_amount(amount, currency=trade.currency)

@@ -109,7 +109,7 @@ class EnrichmentStage:
         state.delete(DoubtedTrade, trade_id)
         if again is not None:
             state.put(trade_id, again)
-            outcomes.append(_opening(subject, Reason(again.reason), again.details, now_us))
+            outcomes.append(_opening(subject, again.reason, again.details, now_us))
         return outcomes
 
     def _try_again(self, trade_id: str, waiting: WaitingTrade, state: State, now_us: int) -> list[Outcome]:
@@ -148,12 +148,11 @@ def _close_earlier(trade: CapturedTrade, state: State, now_us: int) -> list[Outc
     outcomes: list[Outcome] = []
     if trade.version == 1:
         return outcomes
-    for kind in (RefusedTrade, DoubtedTrade):
-        earlier: RefusedTrade | DoubtedTrade | None = state.get(kind, trade.trade_id)
+    for earlier in (state.get(RefusedTrade, trade.trade_id), state.get(DoubtedTrade, trade.trade_id)):
         if earlier is not None:
             why = "was replaced by a later version"
             outcomes.append(_closing(_subject(trade), earlier.reason, earlier.details, why, now_us))
-            state.delete(kind, trade.trade_id)
+            state.delete(type(earlier), trade.trade_id)
     return outcomes
 
 
@@ -163,7 +162,7 @@ def _doubt(trade: EnrichedTrade, state: State, now_us: int) -> list[Outcome]:
     if doubt is None:
         return []
     state.put(trade.trade_id, doubt)
-    return [_opening(_subject(trade), Reason(doubt.reason), doubt.details, now_us)]
+    return [_opening(_subject(trade), doubt.reason, doubt.details, now_us)]
 
 
 class _Subject(NamedTuple):
@@ -177,8 +176,8 @@ def _subject(trade: CapturedTrade) -> _Subject:
     return _Subject(trade.trade_id, trade.order_id)
 
 
-def _opening(subject: _Subject, reason: Reason, details: dict[str, str], now_us: int) -> Publish:
-    message = f"{reason.meaning} Found: {_text(details)}."
+def _opening(subject: _Subject, reason: str, details: dict[str, str], now_us: int) -> Publish:
+    message = f"{Reason[reason].meaning} Found: {_text(details)}."
     return _exception(subject, reason, details, ExceptionStatus.OPEN, message, now_us)
 
 

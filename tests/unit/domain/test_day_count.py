@@ -171,8 +171,8 @@ def test_coupon_periods_cover_the_life_without_gap() -> None:
             assert one is not None
             assert other is not None
             assert one.end == other.start
-    assert coupon_period(bond, bond.accrual_start - timedelta(days=1)) is None
-    assert coupon_period(bond, bond.maturity_date) is None
+        assert coupon_period(bond, bond.accrual_start - timedelta(days=1)) is None
+        assert coupon_period(bond, bond.maturity_date) is None
 
 
 @pytest.mark.parametrize("count", [DayCount.ACT_ACT_ICMA, DayCount.ACT_360, DayCount.ACT_365_FIXED])

@@ -13,8 +13,9 @@ import pytest
 
 from services.domain.code import InstrumentType, PriceType
 from services.domain.record import replace
-from services.domain.reference import AccruedInterestTolerance
+from services.domain.reference import AccruedInterestTolerance, ReferenceData
 from services.enrichment import process
+from services.enrichment.accrued import anew
 from services.enrichment.process import EnrichmentStage
 from services.enrichment.state import DoubtedTrade
 from tests import samples
@@ -38,8 +39,12 @@ def test_a_doubt_is_looked_at_once_per_change_of_data(monkeypatch: pytest.Monkey
     """A thousand open doubts must not be computed again every second."""
     desk = doubting_desk()
     looked: list[str] = []
-    genuine = process.anew
-    monkeypatch.setattr(process, "anew", lambda data, doubt: looked.append(doubt.isin) or genuine(data, doubt))
+
+    def looking(data: ReferenceData, doubt: DoubtedTrade) -> DoubtedTrade | None:
+        looked.append(doubt.isin)
+        return anew(data, doubt)
+
+    monkeypatch.setattr(process, "anew", looking)
     for _ in range(3):
         assert desk.tick() == []
     desk.put(AccruedInterestTolerance(currency="USD", amount=Decimal(5), per_face_amount=Decimal(0)))

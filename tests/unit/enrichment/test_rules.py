@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from services.domain.code import (
     AllocationPolicy,
     ChargeType,
+    CommissionType,
     ExecutionType,
     InstrumentType,
     PriceType,
@@ -22,6 +23,7 @@ from services.domain.code import (
 )
 from services.domain.event import CapturedTrade, EnrichedTrade
 from services.domain.reason import Reason
+from services.domain.record import replace
 from services.domain.reference import ChargeRule, Instrument, ReferenceData, ReferenceRecord
 from services.enrichment.rules import WAIT_REASONS, Problem, enrich
 from tests import samples
@@ -334,3 +336,32 @@ def test_cash_is_the_plain_sum_of_pieces_rounded_once(
     sign = 1 if side is Side.BUY else -1
     assert result.net_amount == gross + result.accrued_interest + sign * (levy + tax)
     assert all(charge.amount > 0 for charge in result.charges)
+
+
+@given(
+    quantity=quantities, price=prices, side=st.sampled_from(Side), kind=st.sampled_from(CommissionType),
+    commission=st.decimals(min_value=0, max_value=10**6, places=10), face=st.none() | st.integers(1, 10**6),
+)  # fmt: skip
+def test_commission_is_one_more_piece_rounded_once(
+    quantity: Decimal, price: Decimal, side: Side, kind: CommissionType, commission: Decimal, face: int | None
+) -> None:
+    """Against fractions: what each type is multiplied with, and that net money has exactly that more."""
+    data = with_changes(instrument(instrument_type=BOND))
+    data.put(bond_terms(coupon_rate=Decimal(0)))
+    data.put(LEVY)
+    plain = samples.captured_trade(side=side, quantity=quantity, price=price, price_type=PriceType.PERCENT_OF_PAR)
+    multiplier = None if face is None else Decimal(face)
+    told = replace(plain, commission=commission, commission_type=kind, contract_multiplier=multiplier)
+    without, found = enriched(data, plain), enriched(data, told)
+    base = {
+        CommissionType.PER_UNIT: Fraction(quantity),
+        CommissionType.PERCENT: Fraction(without.gross_amount),
+        CommissionType.ABSOLUTE: Fraction(1),
+        CommissionType.PER_BOND: Fraction(quantity) / (face or 1_000),
+    }[kind]
+    expected = half_up(base * Fraction(commission)) if without.gross_amount else Decimal(0)
+    sign = 1 if side is Side.BUY else -1
+    assert found.net_amount == without.net_amount + sign * expected
+    assert [charge.charge_id for charge in found.charges] == ["A_LEVY"] * bool(without.gross_amount) + [
+        "COMMISSION"
+    ] * bool(expected)

@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from deploy.sample_day.generate import DATA
 from services.domain.event import AllocatedTrade, EnrichedTrade
 from tests.unit.sample_day import playing
 
@@ -18,7 +19,7 @@ Trades = dict[str, list[EnrichedTrade]]
 def _played() -> tuple[Trades, dict[str, list[AllocatedTrade]], dict[str, str]]:
     """Enriched and allocated trades by order, and the example of each row."""
     pipeline = playing.new_pipeline()
-    playing.send(pipeline, playing.read_records(playing.DATA))
+    playing.send(pipeline, playing.read_records(DATA))
     enriched, allocated = defaultdict(list), defaultdict(list)
     for trade in pipeline.events("trades.enriched", EnrichedTrade):
         enriched[trade.order_id].append(trade)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -31,7 +32,8 @@ def plain(record: Record) -> dict[str, Any]:
 def test_accrued_interest_is_that_of_the_rules() -> None:
     """Two ways to count: every kind of bond, coupons short and long, with and without the coming one, cents and yen."""
     chance = random.Random(6)
-    closed = {CALENDAR: {row.day for row in shipped_records() if isinstance(row, Holiday) and row.calendar == CALENDAR}}
+    closed: dict[str | None, set[date]] = {}
+    closed[CALENDAR] = {row.day for row in shipped_records() if isinstance(row, Holiday) and row.calendar == CALENDAR}
     covered = range(2024, 2030)
     compared = negative = 0
     for _ in range(600):
@@ -48,10 +50,11 @@ def test_accrued_interest_is_that_of_the_rules() -> None:
             day = day_in_life(chance, bond)
             if by_calendar and day.year not in covered:
                 continue
-            record = {"settlement_date": day, "currency": chance.choice(("EUR", "JPY")), "quantity": Decimal(1_234_567)}
+            face, currency = Decimal(1_234_567), chance.choice(("EUR", "JPY"))
+            record = {"settlement_date": day, "currency": currency, "quantity": face}
             per_unit = accrued_per_unit(reference, bond.isin, day)
             assert not isinstance(per_unit, Record), (bond, day, per_unit)
-            expected = accrued_amount(per_unit, record["quantity"], currency=record["currency"])
+            expected = accrued_amount(per_unit, face, currency=currency)
             assert accrued_by(plain(bond), record, closed) == expected, (bond, day)
             compared += 1
             negative += expected < 0
