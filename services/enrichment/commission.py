@@ -34,18 +34,18 @@ def with_commission(charges: tuple[Charge, ...], trade: CapturedTrade, *, gross_
 
 
 def _amount(trade: CapturedTrade, gross_amount: Decimal) -> Decimal:
+    """What the commission comes to. Raises AssertionError for one without type, which capture refuses."""
     commission = trade.commission
     assert commission is not None
-    assert trade.commission_type is not None, "capture refuses a commission without type"
+    assert trade.commission_type is not None
     match trade.commission_type:
         case CommissionType.PER_UNIT:
-            amount = money.multiply(trade.quantity, commission)
+            return money.round_amount(money.multiply(trade.quantity, commission), currency=trade.currency)
         case CommissionType.PERCENT:
-            amount = money.multiply(gross_amount, commission)
+            return money.round_amount(money.multiply(gross_amount, commission), currency=trade.currency)
+        case CommissionType.ABSOLUTE:
+            return money.round_amount(commission, currency=trade.currency)
         case CommissionType.PER_BOND:
             digits = money.minor_unit_digits(trade.currency)
             face = trade.contract_multiplier or _FACE_OF_A_BOND
             return money.round_quotient(money.multiply(trade.quantity, commission), face, digits=digits)
-        case CommissionType.ABSOLUTE:
-            amount = commission
-    return money.round_amount(amount, currency=trade.currency)
