@@ -11,12 +11,13 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
-from services.domain.code import AllocationPolicy, InstrumentType, MatchingField, ToleranceCode
+from services.domain.code import AllocationPolicy, DayCount, InstrumentType, MatchingField, ToleranceCode
 from services.domain.money import round_fraction
 from services.domain.record import Record, replace
 from services.domain.reference import (
     Account,
     AllocationTemplate,
+    BondTerms,
     Instrument,
     MatchingProfile,
     Party,
@@ -42,7 +43,7 @@ _DAYS_30_360 = 360
 
 
 class Coupon(Record, kw_only=True):
-    """What accrued interest of the day is computed from."""
+    """What a trading system computes accrued interest of the day from, in its own way."""
 
     rate: Decimal
     """Percent a year."""
@@ -56,14 +57,17 @@ class Coupon(Record, kw_only=True):
     """Settlement date of the day's trades, up to which interest accrues."""
     is_30_360: bool = False
     """30/360 (US corporates) in place of ACT/ACT ICMA."""
+    is_ex_dividend: bool = False
+    """The following coupon is the seller's: what is lacking of it is negative interest."""
 
     def accrued(self, face: Decimal) -> Decimal:
         """Interest on the face amount, rounded half up to the cent."""
+        since = self.following if self.is_ex_dividend else self.last
         if self.is_30_360:
             days = (self.settles.month - self.last.month) * 30 + self.settles.day - self.last.day
             share = Fraction(days, _DAYS_30_360)
         else:
-            share = Fraction((self.settles - self.last).days, (self.following - self.last).days * self.a_year)
+            share = Fraction((self.settles - since).days, (self.following - self.last).days * self.a_year)
         return round_fraction(Fraction(face) * Fraction(self.rate) / _PERCENT * share, digits=_AMOUNT_DIGITS)
 
 
@@ -78,6 +82,8 @@ class Security(Record, kw_only=True):
     level: int
     """Price around which it trades, in ticks."""
     coupon: Coupon | None = None
+    terms: BondTerms | None = None
+    """What the services compute accrued interest from."""
 
 
 class _Market(Record, kw_only=True):
@@ -188,6 +194,7 @@ def _share(market: str, row: _Row, instrument_type: InstrumentType) -> Security:
 _DENOMINATIONS = {DE: Decimal("0.01"), GB: Decimal("0.01"), US: Decimal(100)}
 _DENOMINATION_CORPORATE = Decimal(1_000)
 _BOND_LOT = Decimal(10_000)
+_GILT_EX_DIVIDEND_DAYS = 7
 
 
 def _bond(
@@ -195,14 +202,18 @@ def _bond(
     name: str,
     *,
     market: str,
-    matures: date,
     coupon: Coupon,
+    life: tuple[date, date | None, date],
     trades: tuple[str, int],
     local_id: str | None = None,
     is_corporate: bool = False,
 ) -> Security:
-    """`trades` is the tick and the level in ticks; `local_id` the SEDOL in GB, the CUSIP in US."""
-    tick, level = trades
+    """A bond that pays interest.
+
+    `life` is the first day of interest, the first coupon date where that coupon is irregular, and maturity; `trades`
+    the tick and the level in ticks; `local_id` the SEDOL in GB, the CUSIP in US.
+    """
+    (begins, first, matures), (tick, level) = life, trades
     instrument = Instrument(
         isin=isin,
         sedol=local_id if market == GB else None,
@@ -216,8 +227,27 @@ def _bond(
         valid_to=matures,
         source=SOURCE,
     )
-    venue = _BOND_VENUES[market]
-    return Security(instrument=instrument, venue=venue, lot=_BOND_LOT, tick=Decimal(tick), level=level, coupon=coupon)
+    terms = BondTerms(
+        isin=isin,
+        coupon_rate=coupon.rate / _PERCENT,
+        coupons_a_year=coupon.a_year,
+        day_count=DayCount.THIRTY_360_US if coupon.is_30_360 else DayCount.ACT_ACT_ICMA,
+        accrual_start=begins,
+        first_coupon_date=first,
+        maturity_date=matures,
+        ex_dividend_days=_GILT_EX_DIVIDEND_DAYS if market == GB else 0,
+        ex_dividend_calendar="SETTLEMENT:GB" if market == GB else None,
+        source=SOURCE,
+    )
+    return Security(
+        instrument=instrument,
+        venue=_BOND_VENUES[market],
+        lot=_BOND_LOT,
+        tick=Decimal(tick),
+        level=level,
+        coupon=coupon,
+        terms=terms,
+    )
 
 
 def _coupon(rate: str, last: date, following: date, settles: date, *, a_year: int, is_30_360: bool = False) -> Coupon:
@@ -232,35 +262,63 @@ _JANUARY = (date(2026, 1, 31), date(2026, 7, 31), _NEXT_DAY)
 
 BONDS = (
     _bond(
-        "DE000BU2Z023", "Bund 2.20% 15 February 2034", market=DE, matures=date(2034, 2, 15), trades=("0.005", 19366),
+        "DE000BU2Z023", "Bund 2.20% 15 February 2034", market=DE, trades=("0.005", 19366),
         coupon=_coupon("2.2", date(2026, 2, 15), date(2027, 2, 15), _TWO_DAYS, a_year=1),
+        life=(date(2024, 1, 12), date(2025, 2, 15), date(2034, 2, 15)),
     ),
     _bond(
-        "DE000BU2Z031", "Bund 2.60% 15 August 2034", market=DE, matures=date(2034, 8, 15), trades=("0.005", 19882),
+        "DE000BU2Z031", "Bund 2.60% 15 August 2034", market=DE, trades=("0.005", 19882),
         coupon=_coupon("2.6", date(2025, 8, 15), date(2026, 8, 15), _TWO_DAYS, a_year=1),
+        life=(date(2024, 7, 5), date(2025, 8, 15), date(2034, 8, 15)),
     ),
     _bond(
-        "US91282CJZ59", "US Treasury Note 4.00% 15 February 2034", market=US, matures=date(2034, 2, 15),
+        "US91282CJZ59", "US Treasury Note 4.00% 15 February 2034", market=US,
         trades=("0.015625", 6412), local_id="91282CJZ5", coupon=_coupon("4", *_FEBRUARY, a_year=2),
+        life=(date(2024, 2, 15), None, date(2034, 2, 15)),
     ),
     _bond(
-        "US91282CLF67", "US Treasury Note 3.875% 15 August 2034", market=US, matures=date(2034, 8, 15),
+        "US91282CLF67", "US Treasury Note 3.875% 15 August 2034", market=US,
         trades=("0.015625", 6351), local_id="91282CLF6", coupon=_coupon("3.875", *_FEBRUARY, a_year=2),
+        life=(date(2024, 8, 15), None, date(2034, 8, 15)),
     ),
     _bond(
-        "GB00BPJJKN53", "Treasury Gilt 4.625% 31 January 2034", market=GB, matures=date(2034, 1, 31),
+        "GB00BPJJKN53", "Treasury Gilt 4.625% 31 January 2034", market=GB,
         trades=("0.005", 20284), local_id="BPJJKN5", coupon=_coupon("4.625", *_JANUARY, a_year=2),
+        life=(date(2023, 9, 6), None, date(2034, 1, 31)),
     ),
     _bond(
-        "GB00BM8Z2S21", "Green Gilt 0.875% 31 July 2033", market=GB, matures=date(2033, 7, 31),
+        "GB00BM8Z2S21", "Green Gilt 0.875% 31 July 2033", market=GB,
         trades=("0.005", 15707), local_id="BM8Z2S2", coupon=_coupon("0.875", *_JANUARY, a_year=2),
+        life=(date(2021, 9, 22), None, date(2033, 7, 31)),
     ),
     _bond(
-        "US037833BX70", "Apple Inc. 4.65% 23 February 2046", market=US, matures=date(2046, 2, 23),
+        "US037833BX70", "Apple Inc. 4.65% 23 February 2046", market=US,
         trades=("0.005", 18730), local_id="037833BX7", is_corporate=True,
         coupon=_coupon("4.65", date(2026, 2, 23), date(2026, 8, 23), _NEXT_DAY, a_year=2, is_30_360=True),
+        life=(date(2016, 2, 23), None, date(2046, 2, 23)),
+    ),
+    _bond(
+        "DE0001102580", "Bund 0% 15 February 2032", market=DE, trades=("0.005", 17422),
+        coupon=_coupon("0", date(2026, 2, 15), date(2027, 2, 15), _TWO_DAYS, a_year=1),
+        life=(date(2022, 2, 15), None, date(2032, 2, 15)),
+    ),
+    _bond(
+        "GB0032452392", "Treasury Gilt 4.25% 7 March 2036", market=GB,
+        trades=("0.005", 19480), local_id="3245239", life=(date(2003, 2, 27), date(2003, 9, 7), date(2036, 3, 7)),
+        coupon=Coupon(rate=Decimal("4.25"), last=date(2025, 9, 7), following=date(2026, 3, 7), settles=_NEXT_DAY,
+                      a_year=2, is_ex_dividend=True),
     ),
 )  # fmt: skip
+
+EX_DIVIDEND = BONDS[-1]
+"""Its coupon is due on Saturday 7 March, and it settles within the seven business days before."""
+
+LATE_TERMS = _bond(
+    "DE0001102606", "Bund 1.70% 15 August 2032", market=DE, trades=("0.005", 19010),
+    coupon=_coupon("1.7", date(2025, 8, 15), date(2026, 8, 15), _TWO_DAYS, a_year=1),
+    life=(date(2022, 7, 8), date(2023, 8, 15), date(2032, 8, 15)),
+)  # fmt: skip
+"""Gap: a bond that is known, but its terms are only in the late files."""
 
 SECURITIES: tuple[Security, ...] = (
     *(_share(market, row, EQUITY) for market, rows in _SHARES.items() for row in rows),
@@ -287,7 +345,7 @@ def _gilt_when_issued(
         isin,
         f"Treasury Gilt {rate}% {matures.day} {matures.strftime('%B %Y')}",
         market=GB,
-        matures=matures,
+        life=(_ISSUE_DATE, None, matures),
         trades=("0.005", level),
         local_id=local_id,
         coupon=_coupon(rate, _ISSUE_DATE, following, _ISSUE_DATE, a_year=2),
@@ -456,12 +514,15 @@ def _rows(
 def reference() -> tuple[ReferenceRecord, ...]:
     """What is known from the beginning, in the order of the files; market data is in deploy/reference."""
     chains = (row for row in _chains() if (row.owner, row.settlement_market) not in LATE_CHAINS | MISSING_CHAINS)
-    securities = (*SECURITIES, WHEN_ISSUED_SECURITY, UNDATED_SECURITY)
-    return (*(security.instrument for security in securities), *PARTIES, *_accounts(), *chains, *PROFILES)
+    securities = (*SECURITIES, LATE_TERMS, WHEN_ISSUED_SECURITY, UNDATED_SECURITY)
+    instruments = (security.instrument for security in securities)
+    terms = (security.terms for security in SECURITIES if security.terms is not None)
+    return (*instruments, *PARTIES, *_accounts(), *chains, *PROFILES, *terms)
 
 
 def late_reference() -> tuple[ReferenceRecord, ...]:
     """What comes late, in the order of the files."""
     chains = (row for row in _chains() if (row.owner, row.settlement_market) in LATE_CHAINS)
+    assert LATE_TERMS.terms is not None
     dated = replace(UNDATED_SECURITY.instrument, issue_date=_ISSUE_DATE)
-    return (*(security.instrument for security in LATE_SECURITIES), dated, *chains)
+    return (*(security.instrument for security in LATE_SECURITIES), dated, *chains, LATE_TERMS.terms)

@@ -69,6 +69,7 @@ class Wish(Record, kw_only=True):
     counterparty: str | None = None
     security: Security | None = None
     instrument_types: tuple[InstrumentType, ...] = tuple(InstrumentType)
+    side: Side | None = None
     also: str | None = None
     """An account that gets a share of an explicit allocation."""
     fills: tuple[int, int] = (1, 5)
@@ -171,7 +172,7 @@ class Dealer:
             account=account,
             policy=policy,
             security=security,
-            side=pick.choices((Side.BUY, Side.SELL, Side.SELL_SHORT), (50, 44, 6 if is_equity else 0))[0],
+            side=wish.side or pick.choices((Side.BUY, Side.SELL, Side.SELL_SHORT), (50, 44, 6 if is_equity else 0))[0],
             counterparty=wish.counterparty or pick.choice(catalogue.PARTY_BICS),
             quantity=add(*quantities),
             quantities=quantities,
@@ -196,7 +197,7 @@ class Dealer:
 
     def _lots(self, security: Security) -> int:
         thousands = self.random.randint(*_NOTIONALS.get(security.instrument.currency, _NOTIONAL_OTHERS))
-        price = Fraction(security.tick) * security.level / (100 if security.coupon else 1)
+        price = Fraction(security.tick) * security.level / (100 if security.instrument.instrument_type.is_debt else 1)
         return max(int(thousands * 1_000 / price / Fraction(security.lot)), _LOTS_MIN)
 
     def _split(self, lots: int, parts: int, lot: Decimal) -> tuple[Decimal, ...]:
@@ -276,7 +277,7 @@ class Dealer:
             security_id_source=source,
             quantity=step.quantity,
             price=step.price,
-            price_type=PriceType.PERCENT_OF_PAR if coupon else PriceType.PER_UNIT,
+            price_type=PriceType.PERCENT_OF_PAR if instrument.instrument_type.is_debt else PriceType.PER_UNIT,
             currency=instrument.currency,
             venue=order.security.venue,
             trade_date=TRADE_DATE,

@@ -149,6 +149,8 @@ def _cell(value: object) -> str:
             return ""
         case Enum():
             return str(value.value)
+        case bool():
+            return "true" if value else "false"
         case Decimal():
             return format(value, "f")
         case date():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from deploy.sample_day import catalogue
 from deploy.sample_day.dealer import SINGLE_FILL, Dealer, Order, Wish
 from deploy.sample_day.flow import Flow, Message, Promise
@@ -87,10 +89,16 @@ def late_counterparty_chain(dealer: Dealer, _number: int) -> Flow:
     return _late(dealer, wish, Reason.COUNTERPARTY_SSI_MISSING)
 
 
-def _late(dealer: Dealer, wish: Wish, reason: Reason) -> Flow:
+def late_bond_terms(dealer: Dealer, _number: int) -> Flow:
+    """A bond whose terms are entered late, reported without accrued interest."""
+    wish = replace(_GAP, security=catalogue.LATE_TERMS, fills=(1, 3), counterparty=_SOUND)
+    return _late(dealer, wish, Reason.BOND_TERMS_MISSING, accrued_interest_amount=None)
+
+
+def _late(dealer: Dealer, wish: Wish, reason: Reason, **changes: Any) -> Flow:
     """Fills that wait for the late reference data; confirmed after it came."""
     order = dealer.order(wish)
-    messages = dealer.reported(dealer.executions(order))
+    messages = dealer.reported([replace(execution, **changes) for execution in dealer.executions(order)])
     at_once, late = _shares(dealer, order, messages, at_once=0, late=1)
     return _partly_late(dealer, order, messages, at_once, late, closed_late=(reason,) * len(messages))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from deploy.sample_day import troubled_confirmations as confirmations
 from deploy.sample_day import troubled_data as data
 from deploy.sample_day import troubled_matching as matching
+from deploy.sample_day import troubled_money as money
 from deploy.sample_day import troubled_reports as reports
 from deploy.sample_day.dealer import Dealer
 from deploy.sample_day.flow import Flow
@@ -209,5 +210,44 @@ TROUBLES: tuple[Trouble, ...] = (
     _trouble("wrong-checksum", 2, reports.wrong_checksum,
              "A FIX execution whose CheckSum (10) is wrong; the sender sends it again, right.",
              "Dead letter; the second settles."),
+    _trouble("accrued-computed", 3, money.accrued_computed,
+             "A bond is reported without accrued interest (FIX 159).",
+             "Accrued interest is computed from the bond's terms; settles."),
+    _trouble("accrued-ex-dividend", 1, money.ex_dividend,
+             "A gilt settles in its ex-dividend period, and is reported without accrued interest.",
+             "Accrued interest is negative: the buyer pays less; settles."),
+    _trouble("accrued-differs", 1, money.accrued_differs,
+             "The reported accrued interest of a bond is 250 too much.",
+             "Settles with what was reported; ACCRUED_INTEREST_DIFFERS stays open."),
+    _trouble("late-bond-terms", 1, data.late_bond_terms,
+             "A bond is reported without accrued interest, and its terms are only in the late reference data.",
+             "BOND_TERMS_MISSING closes when they come; the trade settles."),
+    _trouble("commission-per-unit", 1, money.commission_per_unit,
+             "A commission of 0.02 a share (FIX 13 = 1).",
+             "COMMISSION is among the charges, and divided among the accounts; settles."),
+    _trouble("commission-percent", 1, money.commission_percent,
+             "A commission of 0.05 percent (FIX 13 = 2, 12 = 0.0005).",
+             "As above, of the gross amount."),
+    _trouble("commission-absolute", 1, money.commission_absolute,
+             "A commission of 9.90 for each fill (FIX 13 = 3).",
+             "As above, for each fill."),
+    _trouble("commission-per-bond", 1, money.commission_per_bond,
+             "A commission of 0.25 for each bond (FIX 13 = 6).",
+             "As above, for each 1,000 of face amount."),
+    _trouble("commission-currency", 1, money.commission_currency,
+             "A British share with a commission in dollars.",
+             "COMMISSION_UNSUITABLE stays open."),
+    _trouble("yen", 1, money.yen,
+             "A Japanese share with a commission of 0.037 percent.",
+             "Gross, commission and net are whole yen; settles."),
+    _trouble("charges-gb", 1, money.taxed_in_britain,
+             "A British share is bought for more than 10,000 pounds.",
+             "GB_SDRT and GB_PTM_LEVY are paid on top; settles."),
+    _trouble("charges-us", 1, money.charged_in_america,
+             "An American share is sold.",
+             "US_FINRA_TAF is taken off; US_SEC_SECTION_31 is 0.00 for what settles until 2026-04-03; settles."),
+    _trouble("charges-fr", 1, money.taxed_in_france,
+             "A French share is bought.",
+             "FR_FTT is paid on top; settles."),
 )  # fmt: skip
 """Every trouble, in the order of the README."""

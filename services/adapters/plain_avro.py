@@ -100,6 +100,7 @@ _DATA_AFTER_LENGTH = {
 _SIDES = {"1": "BUY", "2": "SELL", "5": "SELL_SHORT", "6": "SELL_SHORT"}
 _SECURITY_ID_SOURCES = {"4": "ISIN", "2": "SEDOL", "1": "CUSIP"}
 _PRICE_TYPES = {"1": "PERCENT_OF_PAR", "2": "PER_UNIT", None: "PER_UNIT"}
+_COMMISSIONS = {"1": "PER_UNIT", "2": "PERCENT", "3": "ABSOLUTE", "6": "PER_BOND"}
 _REPORTS = {"F": "TRADE", "G": "TRADE_CORRECT", "H": "TRADE_CANCEL"}
 _CHANGES_4_2 = {"1": "TRADE_CANCEL", "2": "TRADE_CORRECT"}
 _INSTRUCTIONS = {"0": "NEW", "1": "REPLACE", "2": "CANCEL"}
@@ -173,6 +174,18 @@ def _execution(found: Mapping[int, str], fields: _Fields, kind: str) -> Plain:
         "cumulative_quantity": _decimal(found[14]),
         "leaves_quantity": _decimal(found[151]),
         "accrued_interest_amount": _decimal(found[159]) if 159 in found else None,
+        **_commission(found),
+    }
+
+
+def _commission(found: Mapping[int, str]) -> Plain:
+    is_given = 12 in found or 13 in found
+    kind = _COMMISSIONS[found[13]] if is_given else None
+    return {
+        "commission": _decimal(found[12]) if is_given else None,
+        "commission_type": kind,
+        "commission_currency": found.get(479) if is_given else None,
+        "contract_multiplier": _decimal(found[231]) if kind == "PER_BOND" and 231 in found else None,
     }
 
 

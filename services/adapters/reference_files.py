@@ -23,13 +23,17 @@ from stdnum.exceptions import ValidationError
 from stdnum.gb import sedol
 
 from services.domain.checks import is_lei
-from services.domain.code import Side, ToleranceCode
+from services.domain.code import ChargeType, Side, ToleranceCode
+from services.domain.day_count import faults_of
 from services.domain.reference import (
     CODES_OF_FIELD,
     Account,
+    AccruedInterestTolerance,
     AffirmationDeadline,
     AllocationTemplate,
+    BondTerms,
     CalendarCoverage,
+    ChargeExemption,
     ChargeRule,
     Holiday,
     Instrument,
@@ -58,6 +62,9 @@ FILE_NAMES: dict[type[ReferenceRecord], str] = {
     MatchingProfile: "matching-profiles.csv",
     AffirmationDeadline: "affirmation-deadlines.csv",
     TimeZoneOffset: "time-zone-offsets.csv",
+    BondTerms: "bond-terms.csv",
+    AccruedInterestTolerance: "accrued-interest-tolerances.csv",
+    ChargeExemption: "charge-exemptions.csv",
 }
 """Name of each kind's file, in the order in which files are loaded. Any of them may be absent."""
 
@@ -273,6 +280,12 @@ def _signed_minutes(cell: str) -> int:
     return int(cell)
 
 
+def _flag(cell: str) -> bool:
+    if cell not in ("true", "false"):
+        raise _CellError("true or false")
+    return cell == "true"
+
+
 def _decimal(*, precision: int, scale: int, positive: bool) -> Callable[[str], Decimal]:
     sign = "above 0" if positive else "0 or more"
     expected = (
@@ -321,12 +334,6 @@ def _share(item: str) -> TemplateShare:
     return TemplateShare(account=_text(account.strip()), weight=_WEIGHT(weight.strip()))
 
 
-def _lei(cell: str) -> str:
-    if not is_lei(cell):
-        raise _CellError("an LEI with its check digits (ISO 17442)")
-    return cell
-
-
 _CURRENCY = _pattern("[A-Z]{3}", "an ISO 4217 currency code of three capitals")
 _BIC = _pattern("[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?", "a BIC of 8 or 11 characters (ISO 9362)")
 _CALENDAR = _pattern(
@@ -340,7 +347,7 @@ _BY_NAME: dict[str, Callable[[str], object]] = {
     "isin": _check_digit(isin.validate, "an ISIN with its check digit (ISO 6166)"),
     "sedol": _check_digit(sedol.validate, "a SEDOL with its check digit"),
     "cusip": _check_digit(cusip.validate, "a CUSIP with its check digit"),
-    "lei": _lei,
+    "lei": _check_digit(lambda cell: cell if is_lei(cell) else "", "an LEI with its check digits (ISO 17442)"),
     "bic": _BIC,
     "depository_bic": _BIC,
     "participant_bic": _BIC,
@@ -352,6 +359,7 @@ _BY_NAME: dict[str, Callable[[str], object]] = {
     "local_time": _pattern("([01][0-9]|2[0-3]):[0-5][0-9]", "a time of day as HH:MM"),
     "time_zone": _pattern("[A-Za-z_]+/[A-Za-z_/]+", "a time zone of the IANA database, for example America/New_York"),
     "offset_minutes": _signed_minutes,
+    "ex_dividend_calendar": _CALENDAR,
     "effective_by": _pattern("TRADE_DATE|SETTLEMENT_DATE", "one of TRADE_DATE, SETTLEMENT_DATE"),
 }
 _POSITIVE = frozenset({"denomination", "rounding_unit"})
@@ -382,7 +390,8 @@ def _by_type(hint: Any, name: str) -> Callable[[str], object]:
         return _list(_by_type(get_args(hint)[0], name))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum(hint)
-    simple: dict[Any, Callable[[str], object]] = {str: _text, date: _day, int: _count, TemplateShare: _share}
+    simple: dict[Any, Callable[[str], object]] = {str: _text, date: _day, int: _count, bool: _flag}
+    simple[TemplateShare] = _share
     if hint not in simple:
         raise TypeError(f"field {name} was of type {hint}, which a CSV cell cannot hold")
     return simple[hint]
@@ -405,6 +414,10 @@ def _contradictions(record: ReferenceRecord) -> Iterator[tuple[str, str]]:
         yield from _profile_contradictions(record)
     if isinstance(record, AffirmationDeadline) and record.local_time < _CLOCKS_HAVE_CHANGED:
         yield "local_time", f"{_CLOCKS_HAVE_CHANGED} or later: before, the day's clock may still be changed"
+    if isinstance(record, ChargeRule) and ChargeType.COMMISSION in (record.charge_type, record.charge_id):
+        yield "charge_id", "a charge; a commission is what the execution says"
+    if isinstance(record, BondTerms):
+        yield from faults_of(record)
     if isinstance(record, AllocationTemplate):
         accounts = [share.account for share in record.shares]
         if len(set(accounts)) != len(accounts):

@@ -62,6 +62,7 @@ def refusal_of_execution(execution: Execution, *, key: str | None) -> Refusal | 
         _routing(key, expected=execution.order_id, field="order_id")
         or _execution_identifiers(execution)
         or _execution_economics(execution)
+        or _commission(execution)
         or _settlement_date(
             "requested_settlement_date", execution.requested_settlement_date, trade_date=execution.trade_date
         )
@@ -208,6 +209,25 @@ def _execution_economics(execution: Execution) -> Refusal | None:
         or _not_negative("cumulative_quantity", execution.cumulative_quantity)
         or _not_negative("leaves_quantity", execution.leaves_quantity)
     )
+
+
+def _commission(execution: Execution) -> Refusal | None:
+    """A commission has a type and the trade's currency: net money is one sum in one currency."""
+    reason = Reason.COMMISSION_UNSUITABLE
+    commission, kind = execution.commission, execution.commission_type
+    if commission is None and kind is None:
+        return None
+    if commission is None or kind is None:
+        missing = "commission" if commission is None else "commission_type"
+        return _wrong(reason, field=missing, was=None, expected="both a commission and its type, or neither")
+    if commission < 0:
+        return _wrong(reason, field="commission", was=commission, expected="0 or more")
+    if execution.commission_currency not in (None, execution.currency):
+        expected = f"the currency of the trade {execution.currency}"
+        return _wrong(reason, field="commission_currency", was=execution.commission_currency, expected=expected)
+    if execution.contract_multiplier is not None and execution.contract_multiplier <= 0:
+        return _wrong(reason, field="contract_multiplier", was=execution.contract_multiplier, expected="more than 0")
+    return None
 
 
 def _positive_quantity(field: str, value: Decimal) -> Refusal | None:

@@ -73,6 +73,10 @@ EXECUTION_CONTENT = (
     "cumulative_quantity",
     "leaves_quantity",
     "accrued_interest_amount",
+    "commission",
+    "commission_type",
+    "commission_currency",
+    "contract_multiplier",
 )
 """What makes two reports the same: all but `possible_duplicate`. A new optional field belongs at the end."""
 

@@ -44,9 +44,10 @@ def _of_trade(event: Record) -> str | None:
     match event:
         case ev.EnrichedTrade():
             charges = sum((charge.amount for charge in event.charges), Decimal(0))
+            accrued = f"accrued {number(event.accrued_interest)}, " if event.accrued_interest else ""
             return (
-                f"{event.trade_id} v{event.version}: gross {number(event.gross_amount)}, charges {number(charges)}, "
-                f"net {number(event.net_amount)} {event.currency}, "
+                f"{event.trade_id} v{event.version}: gross {number(event.gross_amount)}, {accrued}"
+                f"charges {number(charges)}, net {number(event.net_amount)} {event.currency}, "
                 f"settles {event.settlement_date} in {event.settlement_market}"
             )
         case ev.CapturedTrade():

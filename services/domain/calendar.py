@@ -109,6 +109,11 @@ def closure(reference: ReferenceData, *, market: str, currency: str, day: date) 
     return None
 
 
+def is_business_day(reference: ReferenceData, *, calendar: str, day: date) -> bool:
+    """Whether one calendar is open on the day. Raises CalendarMissingError when it does not cover a weekday."""
+    return day.weekday() < _SATURDAY and _holiday(reference, calendar, day) is None
+
+
 def _holiday(reference: ReferenceData, calendar: str, day: date) -> Holiday | None:
     """The row that closes a calendar on a weekday."""
     if coverage_row(reference, calendar, day) is None:

@@ -84,8 +84,54 @@ class AllocationPolicy(StrEnum):
     """By allocation instructions (FIX J)."""
 
 
+class CommissionType(StrEnum):
+    """FIX 13 CommType: what the Commission (12) of an execution is multiplied with."""
+
+    PER_UNIT = "PER_UNIT"
+    """1: cash for each unit of quantity; for debt for each unit of face amount."""
+    PERCENT = "PERCENT"
+    """2: a share of the gross amount, accrued interest left out. FIX writes 5 percent as 0.05."""
+    ABSOLUTE = "ABSOLUTE"
+    """3: cash for this fill as a whole."""
+    PER_BOND = "PER_BOND"
+    """6: cash for each bond, of 1,000 face amount unless ContractMultiplier (231) says otherwise."""
+
+
+class DayCount(StrEnum):
+    """How much of a year lies between two days, for interest."""
+
+    ACT_ACT_ICMA = "ACT_ACT_ICMA"
+    """ICMA rule 251: days over days in the coupon period, quasi periods where a coupon is short or long."""
+    THIRTY_360_US = "THIRTY_360_US"
+    """Months of 30 days (SIA, MSRB G-33); the end of February counts as a 30th for bonds that pay at month end."""
+    THIRTY_E_360 = "THIRTY_E_360"
+    """Eurobond basis (ISDA 2006 4.16(g)): months of 30 days, every 31st counts as a 30th."""
+    ACT_360 = "ACT_360"
+    """Days over 360: money market."""
+    ACT_365_FIXED = "ACT_365_FIXED"
+    """Days over 365, in leap years too."""
+
+
+OFF_VENUE_MICS = frozenset({"XOFF", "XXXX", "SINT"})
+"""Market identifier codes that stand for no market: off-exchange, no market, systematic internaliser (ISO 10383)."""
+
+
+class VenueKind(StrEnum):
+    """Whether an execution was done on a trading venue; some taxes depend on it."""
+
+    ON_VENUE = "ON_VENUE"
+    """A regulated market or a multilateral trading facility."""
+    OFF_VENUE = "OFF_VENUE"
+    """Over the counter."""
+
+    @classmethod
+    def of(cls, venue: str) -> VenueKind:
+        """What a market identifier code says."""
+        return cls.OFF_VENUE if venue in OFF_VENUE_MICS else cls.ON_VENUE
+
+
 class ChargeType(StrEnum):
-    """FIX 139 MiscFeeType, as far as charges are computed here."""
+    """FIX 139 MiscFeeType, as far as charges are computed here; COMMISSION is FIX 12, which has no fee type."""
 
     REGULATORY = "REGULATORY"
     TAX = "TAX"
@@ -93,6 +139,7 @@ class ChargeType(StrEnum):
     EXCHANGE = "EXCHANGE"
     STAMP = "STAMP"
     LEVY = "LEVY"
+    COMMISSION = "COMMISSION"
 
 
 class Movement(StrEnum):

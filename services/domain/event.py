@@ -11,6 +11,7 @@ from typing import Annotated
 from services.domain.code import (
     AllocationTransactionType,
     ChargeType,
+    CommissionType,
     ConfirmationStatus,
     ConfirmationTransactionType,
     ExceptionStatus,
@@ -63,6 +64,16 @@ class Execution(Record, kw_only=True):
     possible_duplicate: Annotated[bool, doc("Sender's hint that it may have sent this before; FIX 43 or 97 = Y.")] = (
         False
     )
+    commission: Annotated[
+        Price | None, doc("Commission of this fill in the sense of commission_type; FIX Commission (12).")
+    ] = None
+    commission_type: Annotated[CommissionType | None, doc("What commission is; FIX CommType (13).")] = None
+    commission_currency: Annotated[
+        str | None, doc("ISO 4217, when it is not the currency of the trade; FIX CommCurrency (479).")
+    ] = None
+    contract_multiplier: Annotated[
+        Quantity | None, doc("Face amount of one bond for a commission per bond; FIX ContractMultiplier (231).")
+    ] = None
 
 
 class AccountAllocation(Record, kw_only=True):
@@ -151,10 +162,12 @@ class CapturedTrade(Execution, kw_only=True):
 
 
 class Charge(Record, kw_only=True):
-    """One fee, tax or levy on a trade."""
+    """One fee, tax or levy on a trade, or its commission."""
 
-    charge_id: Annotated[str, doc("Which charge of the reference data this is, for example US_SEC_SECTION_31.")]
-    charge_type: Annotated[ChargeType, doc("FIX MiscFeeType (139).")]
+    charge_id: Annotated[
+        str, doc("Which charge of the reference data this is, for example US_SEC_SECTION_31; or COMMISSION.")
+    ]
+    charge_type: Annotated[ChargeType, doc("FIX MiscFeeType (139), or COMMISSION.")]
     amount: Annotated[Amount, doc("Cash, never negative; the buyer pays it on top, the seller receives less.")]
     currency: Annotated[str, doc("ISO 4217.")]
 
@@ -177,8 +190,13 @@ class EnrichedTrade(CapturedTrade, kw_only=True):
     settlement_market: Annotated[str, doc("Market whose cycle, calendar and SSIs apply, for example US, GB, DE.")]
     settlement_date: Annotated[date, doc("Contractual settlement date.")]
     gross_amount: Annotated[Amount, doc("Quantity times price, rounded once to the minor unit of currency.")]
-    accrued_interest: Annotated[Amount, doc("Accrued interest of the fill; 0 for equities.")]
-    charges: Annotated[tuple[Charge, ...], doc("Fees, taxes and levies of the fill, in the order of charge_id.")]
+    accrued_interest: Annotated[
+        Amount,
+        doc("Accrued interest of the fill, as given or computed; negative without the next coupon, 0 for equities."),
+    ]
+    charges: Annotated[
+        tuple[Charge, ...], doc("Fees, taxes, levies and commission of the fill, in the order of charge_id.")
+    ]
     net_amount: Annotated[
         Amount,
         doc("Cash of the fill: gross and accrued interest, plus charges for a buyer, minus charges for a seller."),

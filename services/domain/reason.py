@@ -74,6 +74,12 @@ class Reason(StrEnum):
         "The cash amount is negative; direction follows from the side, never from a sign.",
         "Ask the counterparty for a correct confirmation.",
     )
+    COMMISSION_UNSUITABLE = (
+        "COMMISSION_UNSUITABLE",
+        "The commission cannot be part of the net money: it has no type, is negative, is in another currency than the "
+        "trade, or is per bond and the instrument is none.",
+        "Ask the sender for a correct report.",
+    )
     # enrichment: waits go on by themselves once the data arrives
     INSTRUMENT_MISSING = ("INSTRUMENT_MISSING", "The instrument is not in reference data.", "Add the instrument.")
     COUNTERPARTY_MISSING = ("COUNTERPARTY_MISSING", "The counterparty is not in reference data.", "Add the party.")
@@ -117,6 +123,22 @@ class Reason(StrEnum):
         "ISSUE_DATE_MISSING",
         "The trade settles when issued (FIX 63 = 7), and the instrument has no issue date.",
         "Add the instrument's issue date, or ask the sender for a report with the agreed settlement date.",
+    )
+    BOND_TERMS_MISSING = (
+        "BOND_TERMS_MISSING",
+        "The report gives no accrued interest, and there are no usable terms of the bond on the settlement date.",
+        "Add the bond's terms; those of a bond without interest have coupon rate 0.",
+    )
+    SETTLEMENT_OUTSIDE_BOND_LIFE = (
+        "SETTLEMENT_OUTSIDE_BOND_LIFE",
+        "The trade settles before the bond begins to bear interest, or at its maturity or later.",
+        "Ask the sender for a report with the right date; if the terms are wrong, mend them and ask for a new report.",
+    )
+    ACCRUED_INTEREST_DIFFERS = (
+        "ACCRUED_INTEREST_DIFFERS",
+        "The accrued interest of the report differs from that of the bond's terms beyond tolerance; the trade goes on "
+        "with the reported amount.",
+        "Compare with the counterparty; the sender corrects its report, or the bond's terms are mended.",
     )
     # allocation
     FILL_CONTRADICTS_BLOCK = (

@@ -13,11 +13,13 @@ from services.domain.code import (
     AffirmationStep,
     AllocationPolicy,
     ChargeType,
+    DayCount,
     InstrumentType,
     MatchingField,
     SecurityIdSource,
     Side,
     ToleranceCode,
+    VenueKind,
 )
 from services.domain.money import EXACT, Rounding
 from services.domain.record import Amount, Decimal, Price, Quantity, Rate, Record, date, doc
@@ -74,6 +76,59 @@ class Instrument(ReferenceRecord, kw_only=True):
             (SecurityIdSource.CUSIP, self.cusip),
         )
         return tuple(f"{scheme}:{value}" for scheme, value in names if value)
+
+
+class BondTerms(ReferenceRecord, kw_only=True):
+    """What interest on a bond accrues by, found by ISIN; effective by settlement date.
+
+    For one fixed rate at a time: a step-up bond has a row for each rate. Floating and index-linked interest cannot be
+    said here; such bonds come with their accrued interest in the report (FIX 159).
+    """
+
+    key_fields: ClassVar[tuple[str, ...]] = ("isin",)
+
+    isin: Annotated[str, doc("ISO 6166, check digit included.")]
+    coupon_rate: Annotated[Rate, doc("Interest a year as a factor on the face amount: 0.025 is 2.5 percent.")]
+    coupons_a_year: Annotated[
+        int, doc("Coupons a year: 1, 2, 3, 4, 6 or 12; 0 when all interest is paid at maturity.")
+    ] = 0
+    day_count: Annotated[DayCount, doc("Day count convention.")]
+    accrual_start: Annotated[date, doc("Dated date: first day interest accrues from.")]
+    first_coupon_date: Annotated[
+        date | None, doc("When it does not follow from the others: the first coupon is long.")
+    ] = None
+    last_regular_coupon_date: Annotated[
+        date | None, doc("Coupon date before maturity, when the last coupon is short or long.")
+    ] = None
+    maturity_date: Annotated[date, doc("Redemption, and the last coupon.")]
+    pays_at_month_end: Annotated[bool, doc("Whether coupons fall on the last day of their months.")] = False
+    ex_dividend_days: Annotated[
+        int,
+        doc(
+            "A trade that settles behind the day this many days before a coupon date is without that coupon, and its "
+            "accrued interest is negative; 0: never."
+        ),
+    ] = 0
+    ex_dividend_calendar: Annotated[
+        str | None, doc("Calendar of the ex-dividend days, for example SETTLEMENT:GB; empty: days of the calendar.")
+    ] = None
+    per_hundred_digits: Annotated[
+        int | None,
+        doc("Where the market rounds interest per 100 face amount first: to how many decimals; empty: nowhere."),
+    ] = None
+
+
+class AccruedInterestTolerance(ReferenceRecord, kw_only=True):
+    """How far reported accrued interest may differ from that of the bond's terms, found by currency.
+
+    The two parts are added. Effective by trade date; without a row nothing may differ.
+    """
+
+    key_fields: ClassVar[tuple[str, ...]] = ("currency",)
+
+    currency: Annotated[str, doc("ISO 4217 currency of the trade.")]
+    amount: Annotated[Amount, doc("Cash: what rounding does to a single fill.")]
+    per_face_amount: Annotated[Rate, doc("Factor on the face amount: what rounding interest per 100 does to it.")]
 
 
 class Party(ReferenceRecord, kw_only=True):
@@ -181,6 +236,23 @@ class ChargeRule(ReferenceRecord, kw_only=True):
     rounding_unit: Annotated[
         Amount | None, doc("What the result is rounded to a multiple of; empty: the currency's minor unit.")
     ] = None
+    venue_kind: Annotated[VenueKind | None, doc("Only executions on, or off, a trading venue; empty: all.")] = None
+
+
+class ChargeExemption(ReferenceRecord, kw_only=True):
+    """An instrument that a charge spares, found by charge and ISIN; effective by the date the charge goes by.
+
+    For what no rate can say: issuers below a market capitalisation, growth markets, a company's first years.
+    """
+
+    key_fields: ClassVar[tuple[str, ...]] = ("charge_id", "isin")
+
+    charge_id: Annotated[str, doc("The charge, for example FR_FTT.")]
+    isin: Annotated[str, doc("The instrument, ISO 6166.")]
+
+    def lookup_ids(self) -> tuple[str, ...]:
+        """Charge and ISIN together."""
+        return (f"{self.charge_id}:{self.isin}",)
 
 
 _CALCULATED = frozenset({
@@ -392,5 +464,8 @@ REFERENCE_KINDS: tuple[type[ReferenceRecord], ...] = (
     MatchingProfile,
     AffirmationDeadline,
     TimeZoneOffset,
+    BondTerms,
+    AccruedInterestTolerance,
+    ChargeExemption,
 )
 """Every kind of reference data, in the order in which files are loaded."""

@@ -6,8 +6,9 @@ from datetime import date
 from decimal import Decimal
 
 from services.domain import money
+from services.domain.code import VenueKind
 from services.domain.event import CapturedTrade, Charge
-from services.domain.reference import ChargeRule, Instrument, ReferenceData
+from services.domain.reference import ChargeExemption, ChargeRule, Instrument, ReferenceData
 
 TRADE_DATE = "TRADE_DATE"
 SETTLEMENT_DATE = "SETTLEMENT_DATE"
@@ -32,6 +33,8 @@ def charges_of(
     charges = []
     for rule in rules:
         if not _applies(rule, trade, instrument, gross_amount):
+            continue
+        if _is_exempt(reference, rule, instrument.isin, trade.trade_date, settlement_date):
             continue
         amount = _amount(rule, quantity=trade.quantity, gross_amount=gross_amount)
         if amount != _NOTHING:
@@ -66,7 +69,15 @@ def _applies(rule: ChargeRule, trade: CapturedTrade, instrument: Instrument, gro
         return False
     if rule.currency != trade.currency:
         return False
+    if rule.venue_kind is not None and rule.venue_kind is not VenueKind.of(trade.venue):
+        return False
     return rule.threshold_amount is None or gross_amount > rule.threshold_amount
+
+
+def _is_exempt(reference: ReferenceData, rule: ChargeRule, isin: str, trade_date: date, settlement_date: date) -> bool:
+    """Whether the charge spares the instrument on the date the charge goes by."""
+    on = trade_date if rule.effective_by == TRADE_DATE else settlement_date
+    return reference.find(ChargeExemption, f"{rule.charge_id}:{isin}", on=on) is not None
 
 
 def _amount(rule: ChargeRule, *, quantity: Decimal, gross_amount: Decimal) -> Decimal:

@@ -1,7 +1,8 @@
 """What a captured trade becomes, or why it cannot go on: one ordered column of checks.
 
 The order is part of the contract: instrument, price type, counterparty, account, settlement date (cycle, calendars,
-agreed date), counterparty's settlement instruction, account's settlement instruction. The first that fails is reported.
+agreed date), counterparty's settlement instruction, account's settlement instruction, accrued interest, commission. The
+first that fails is reported.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from decimal import Decimal
 from typing import final
 
 from services.domain import money
+from services.domain.accrued_interest import AccrualProblem
 from services.domain.calendar import DateProblem, settlement_date
-from services.domain.code import AllocationPolicy, PriceType
+from services.domain.code import AllocationPolicy, CommissionType, PriceType
 from services.domain.event import CapturedTrade, EnrichedTrade, SettlementChain
 from services.domain.reason import Reason
 from services.domain.record import Record, asdict
 from services.domain.reference import Account, Instrument, Party, ReferenceData
 from services.domain.standing_instruction import find_chain
+from services.enrichment.accrued import accrued_of
 from services.enrichment.charges import charges_of
+from services.enrichment.commission import with_commission
 
 _ONE_PERCENT = Decimal("0.01")
 _NOTHING = Decimal(0)
@@ -33,6 +37,7 @@ WAIT_REASONS = frozenset(
         Reason.ISSUE_DATE_MISSING,
         Reason.COUNTERPARTY_SSI_MISSING,
         Reason.ACCOUNT_SSI_MISSING,
+        Reason.BOND_TERMS_MISSING,
     }
 )
 """Reasons that reference data can take away; every other reason is a refusal, final for that version of the trade."""
@@ -77,7 +82,12 @@ def enrich(trade: CapturedTrade, reference: ReferenceData) -> EnrichedTrade | Pr
     settles_itself = account.allocation_policy is AllocationPolicy.SINGLE
     if settles_itself and _chain(reference, account.account, trade, instrument, settles_on) is None:
         return _missing_chain(Reason.ACCOUNT_SSI_MISSING, account.account, trade, instrument, settles_on)
-    return _enriched(trade, reference, instrument, party, settles_on, chain)
+    accrued = _accrued_interest(trade, instrument, settles_on, reference)
+    if type(accrued) is Problem:
+        return accrued
+    if trade.commission_type is CommissionType.PER_BOND and not instrument.instrument_type.is_debt:
+        return _missing(Reason.COMMISSION_UNSUITABLE, commission_type=CommissionType.PER_BOND, isin=instrument.isin)
+    return _enriched(trade, reference, instrument, party, settles_on, chain, accrued)
 
 
 def _settlement_date(trade: CapturedTrade, instrument: Instrument, reference: ReferenceData) -> date | DateProblem:
@@ -141,6 +151,18 @@ def _unsuitable_price(trade: CapturedTrade, instrument: Instrument) -> Problem:
     )
 
 
+def _accrued_interest(
+    trade: CapturedTrade, instrument: Instrument, settles_on: date, reference: ReferenceData
+) -> Decimal | Problem:
+    if trade.price_type is PriceType.PER_UNIT:  # no debt, or the price type would not suit
+        given = trade.accrued_interest_amount
+        return _NOTHING if given is None else money.round_amount(given, currency=trade.currency)
+    found = accrued_of(reference, trade, instrument.isin, settles_on)
+    if isinstance(found, AccrualProblem):
+        return Problem(reason=found.reason, details=found.details)
+    return found
+
+
 def _enriched(
     trade: CapturedTrade,
     reference: ReferenceData,
@@ -148,10 +170,12 @@ def _enriched(
     party: Party,
     settles_on: date,
     chain: SettlementChain,
+    accrued: Decimal,
 ) -> EnrichedTrade:
     gross = gross_amount(trade)
-    accrued = money.round_amount(trade.accrued_interest_amount or _NOTHING, currency=trade.currency)
     charges = charges_of(reference, trade, instrument, gross_amount=gross, settlement_date=settles_on)
+    if trade.commission is not None:
+        charges = with_commission(charges, trade, gross_amount=gross)
     total = money.add(*[charge.amount for charge in charges])
     return EnrichedTrade(
         **asdict(trade),

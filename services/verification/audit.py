@@ -11,6 +11,7 @@ from services.verification.cases import Cases
 from services.verification.chains import Chains
 from services.verification.ends import judge_counters, judge_ends, judge_lag
 from services.verification.inputs import Inputs
+from services.verification.interest import Interest
 from services.verification.judge import V2, V7, V8, Judge
 from services.verification.letters import Letters, place
 from services.verification.model import Decode, Entry, Place, Report, World
@@ -48,6 +49,7 @@ class _Audit:
         self._repairs = Repairs(world, judge, self._letters)
         self._inputs = Inputs(world, decode, judge, self._letters, self._repairs, since_ms)
         self._chains = Chains(world, decode, judge)
+        self._interest = Interest(world, decode, judge)
         self._produced: Counter[tuple[str, str]] = Counter()
 
     def run(self, *, is_cut: bool) -> Report:
@@ -60,6 +62,7 @@ class _Audit:
         for service, count in self._cases.written.items():
             self._produced[service, names.EXCEPTIONS] += count
         self._chains.settle()
+        self._interest.settle()
         judge_ends(self._world, self._judge, is_cut=is_cut)
         judge_lag(self._world, self._judge, self._inputs.in_flight, self._inputs.read)
         judge_counters(self._world, self._judge, self._produced, self._cases.opened, self._letters.counts)
@@ -77,7 +80,7 @@ class _Audit:
                     hop.take_input(given)
         for given in inputs.replayed(names.CAPTURE):
             hop.take_input(given)
-        enriched_hop = enriched.Enriched(judge, self._cases, self._chains)
+        enriched_hop = enriched.Enriched(judge, self._cases, self._chains, self._interest)
         allocated_hop = allocated.Allocated(judge, self._chains)
         confirmed_hop = confirmed.Confirmed(judge, self._cases, self._profiles())
         for topic, service, take_output, take_input in (

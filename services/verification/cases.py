@@ -16,6 +16,9 @@ OPEN, CLOSED = "OPEN", "CLOSED"
 WAITS_FOR_DATA = "_MISSING"
 """How reasons end that reference data can take away; every other reason is for people."""
 
+GOES_ON = frozenset({"ACCRUED_INTEREST_DIFFERS"})
+"""Reasons that are told about a trade which goes on all the same."""
+
 _SAID = ("message", "details", "order_id")
 
 
@@ -41,6 +44,11 @@ class Case:
     def waits(self) -> bool:
         """Whether it closes by itself once reference data arrives."""
         return self.reason.endswith(WAITS_FOR_DATA)
+
+    @property
+    def lets_go_on(self) -> bool:
+        """Whether what it is about went on."""
+        return self.reason in GOES_ON
 
 
 class Cases:

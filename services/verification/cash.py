@@ -14,6 +14,9 @@ Charges = tuple[tuple[str, str, Decimal], ...]
 
 _PERCENT = Decimal("0.01")
 _ZERO = Decimal(0)
+_BOND = Decimal(1_000)
+"""Face amount of a bond, where the report of a commission per bond gives none."""
+COMMISSION = "COMMISSION"
 AVERAGE_PRICE_DIGITS = 10
 
 
@@ -30,15 +33,28 @@ def net_follows(record: Plain) -> bool:
 
 
 def fill_follows(record: Plain) -> bool:
-    """Whether gross and accrued interest of a fill follow from quantity and price, rounded once."""
+    """Whether the gross amount of a fill follows from quantity and price, rounded once."""
     factor = _PERCENT if record["price_type"] == "PERCENT_OF_PAR" else Decimal(1)
     gross = money.multiply(record["quantity"], record["price"], factor)
-    currency = record["currency"]
-    return bool(
-        record["gross_amount"] == money.round_amount(gross, currency=currency)
-        and record["accrued_interest"]
-        == money.round_amount(record["accrued_interest_amount"] or _ZERO, currency=currency)
-    )
+    return bool(record["gross_amount"] == money.round_amount(gross, currency=record["currency"]))
+
+
+def commission_follows(record: Plain) -> bool:
+    """Whether a fill has the commission that its report says, once, and none when it says none."""
+    found = [charge for charge in record["charges"] if charge["charge_type"] == COMMISSION]
+    told = record.get("commission")
+    if told is None or not record["gross_amount"]:
+        return not found
+    base = {
+        "PER_UNIT": Fraction(record["quantity"]),
+        "PERCENT": Fraction(record["gross_amount"]),
+        "ABSOLUTE": Fraction(1),
+        "PER_BOND": Fraction(record["quantity"]) / Fraction(record["contract_multiplier"] or _BOND),
+    }[record["commission_type"]]
+    digits = money.minor_unit_digits(record["currency"])
+    amount = money.round_fraction(base * Fraction(told), digits=digits)
+    expected = [(COMMISSION, amount, record["currency"])] if amount else []
+    return [(charge["charge_id"], charge["amount"], charge["currency"]) for charge in found] == expected
 
 
 def is_exact(record: Plain, names: Iterable[str]) -> bool:

@@ -18,6 +18,7 @@ EXCEPTIONS, DEAD_LETTERS = "exceptions", "dead-letters"
 ACCOUNTS = "reference.accounts"
 STANDING_INSTRUCTIONS = "reference.standing-settlement-instructions"
 PROFILES = "reference.matching-profiles"
+BOND_TERMS, HOLIDAYS = "reference.bond-terms", "reference.holidays"
 
 INPUTS: Mapping[str, tuple[str, ...]] = {
     CAPTURE: (EXECUTIONS, FIX, ALLOCATIONS, COUNTERPARTIES),
@@ -39,6 +40,8 @@ CAUSES_FIRST = (
     ACCOUNTS,
     STANDING_INSTRUCTIONS,
     PROFILES,
+    BOND_TERMS,
+    HOLIDAYS,
     *INPUTS[CAPTURE],
     *(f"repairs.{service}" for service in INPUTS),
     *WRITERS,
@@ -71,7 +74,7 @@ EXECUTION_FIELDS = (
     "sender", "execution_id", "execution_type", "execution_reference_id", "order_id", "account", "side", "security_id",
     "security_id_source", "quantity", "price", "price_type", "currency", "venue", "trade_date", "transaction_time_us",
     "settlement_type", "requested_settlement_date", "counterparty", "cumulative_quantity", "leaves_quantity",
-    "accrued_interest_amount",
+    "accrued_interest_amount", "commission", "commission_type", "commission_currency", "contract_multiplier",
 )  # fmt: skip
 """What makes two execution reports the same; the sender's hint that it may repeat itself does not."""
 

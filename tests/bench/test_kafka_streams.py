@@ -46,8 +46,9 @@ REASONS = WAIT_REASONS | {
     Reason.PRICE_TYPE_UNSUITABLE,
     Reason.SETTLEMENT_TYPE_UNSUITABLE,
     Reason.SETTLEMENT_DATE_NOT_BUSINESS_DAY,
+    Reason.COMMISSION_UNSUITABLE,
 }
-"""Every one that enrichment gives (services/enrichment/__init__.py)."""
+"""Every one that enrichment gives without terms of bonds (services/enrichment/__init__.py)."""
 K = TypeVar("K")
 V = TypeVar("V")
 Keyed = list[tuple[bytes, Record]]

@@ -9,14 +9,24 @@ import random
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 from services.adapters.reference_files import load_directory
 from services.domain import reference as ref
-from services.domain.code import ChargeType, ExecutionType, InstrumentType, PriceType, SecurityIdSource, Side
+from services.domain.code import (
+    ChargeType,
+    CommissionType,
+    ExecutionType,
+    InstrumentType,
+    PriceType,
+    SecurityIdSource,
+    Side,
+    VenueKind,
+)
 from services.domain.event import CapturedTrade, Execution
 from services.domain.money import Rounding
 from services.domain.record import replace
-from services.domain.reference import Account, Instrument, Party
+from services.domain.reference import Account, BondTerms, Instrument, Party
 from tests import samples
 from tests.support.app import MARKET_DATA
 
@@ -53,6 +63,10 @@ def executions(count: int, seed: int = 1) -> Iterator[Execution]:
             leaves_quantity=_decimal(chance, 28, 8),
             accrued_interest_amount=chance.choice((None, _decimal(chance, 23, 5))),
             possible_duplicate=chance.choice((False, True)),
+            commission=chance.choice((None, _decimal(chance, 28, 10))),
+            commission_type=chance.choice((None, *CommissionType)),
+            commission_currency=chance.choice((None, "EUR")),
+            contract_multiplier=chance.choice((None, _decimal(chance, 28, 8))),
         )
 
 
@@ -69,12 +83,17 @@ def reference_rows() -> list[ref.ReferenceRecord]:
         _charge("DE", "EUR", "H_EVEN_UNITS", rate_of_gross=Decimal("0.001"), rounding=Rounding.HALF_EVEN,
                 rounding_unit=Decimal("0.10"), effective_by="SETTLEMENT_DATE"),
         _charge("DE", "EUR", "C_UP", rate_of_gross=Decimal("0.001"), valid_from=date(2025, 1, 1)),
+        _charge("DE", "EUR", "I_OFF_VENUE", fixed_amount=Decimal(4), venue_kind=VenueKind.OFF_VENUE),
+        _charge("DE", "EUR", "J_ON_VENUE", fixed_amount=Decimal(5), venue_kind=VenueKind.ON_VENUE),
     ]  # fmt: skip
     without_cycle = Instrument(
         isin="BRPETRACNOR9", name="Petrobras", instrument_type=InstrumentType.EQUITY, settlement_market="BR",
         currency="EUR", issuer_country="BR", denomination=Decimal(1),
     )  # fmt: skip
-    return [*load_directory(MARKET_DATA), *load_directory(SAMPLE_DATA), without_cycle, *charges]
+    sample = [
+        row for row in load_directory(SAMPLE_DATA) if not isinstance(row, BondTerms)
+    ]  # no peer has the day counts
+    return [*load_directory(MARKET_DATA), *sample, without_cycle, *charges]
 
 
 def captured_trades(count: int, seed: int = 1) -> Iterator[CapturedTrade]:
@@ -119,7 +138,19 @@ def _trade(
         requested_settlement_date=chance.choice((None, None, None, chance.choice(_TRADE_DATES))),
         counterparty=_one_of(chance, parties, "NOBODYXXXXX"),
         accrued_interest_amount=_accrued(chance) if is_debt else None,
+        venue=chance.choice(("XETR", "XOFF")),
+        **_commission(chance),
     )
+
+
+def _commission(chance: random.Random) -> dict[str, Any]:
+    """None for half of the trades; else one of each type, with its multiplier where it may have one."""
+    kind = chance.choice((*[None] * len(CommissionType), *CommissionType))
+    if kind is None:
+        return {}
+    multiplier = chance.choice((None, Decimal(100), Decimal(7))) if kind is CommissionType.PER_BOND else None
+    value = Decimal(chance.randrange(10**6)).scaleb(-chance.choice((2, 4, 10)))
+    return {"commission": value, "commission_type": kind, "contract_multiplier": multiplier}
 
 
 def _later_version(chance: random.Random, trade: CapturedTrade) -> CapturedTrade:

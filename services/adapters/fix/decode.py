@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from services.adapters.fix.fields import AMOUNT, PRICE, QUANTITY, Message, read_number, read_text, tag_name
 from services.adapters.fix.framing import FixError, split_fields
 from services.domain.code import (
     AllocationTransactionType,
+    CommissionType,
     ExecutionType,
     PriceType,
     SecurityIdSource,
@@ -25,6 +27,12 @@ _SECURITY_ID_SOURCES = {
     b"1": SecurityIdSource.CUSIP,
 }
 _PRICE_TYPES = {b"1": PriceType.PERCENT_OF_PAR, b"2": PriceType.PER_UNIT}
+_COMMISSION_TYPES = {
+    b"1": CommissionType.PER_UNIT,
+    b"2": CommissionType.PERCENT,
+    b"3": CommissionType.ABSOLUTE,
+    b"6": CommissionType.PER_BOND,
+}
 _ALLOCATION_TYPES = {
     b"0": AllocationTransactionType.NEW,
     b"1": AllocationTransactionType.REPLACE,
@@ -47,8 +55,12 @@ _CHANGING_EXEC_TRANS_TYPES = {b"1": ExecutionType.TRADE_CANCEL, b"2": ExecutionT
 
 # What is read and comes once: a second, different value would leave open which one is meant.
 _SINGLE_TAGS = frozenset(b"35 43 49 97 22 48 54 75".split())
-_EXECUTION_TAGS = _SINGLE_TAGS | frozenset(b"1 14 15 17 19 20 30 31 32 37 60 63 64 120 150 151 159 382 423 453".split())
+_EXECUTION_TAGS = _SINGLE_TAGS | frozenset(
+    b"1 12 13 14 15 17 19 20 30 31 32 37 60 63 64 120 150 151 159 231 382 423 453 479".split()
+)
 _ALLOCATION_TAGS = _SINGLE_TAGS | frozenset(b"6 53 70 71 72 73 78".split())
+
+_NO_COMMISSION: dict[str, Any] = {}
 
 _PARTY_MEMBERS = frozenset({b"448", b"447", b"452"})
 _CONTRA_BROKER_MEMBERS = frozenset({b"375"})
@@ -105,7 +117,22 @@ def _decode_execution_report(message: Message) -> Execution | IgnoredMessage:
         leaves_quantity=message.number(b"151", QUANTITY),
         accrued_interest_amount=message.optional_number(b"159", AMOUNT),
         possible_duplicate=message.flag(b"43") | message.flag(b"97"),
+        **_commission(message),
     )
+
+
+def _commission(message: Message) -> dict[str, Any]:
+    """Commission (12) with its CommType (13); neither says anything without the other."""
+    if not message.has(b"12") and not message.has(b"13"):
+        return _NO_COMMISSION
+    commission_type = message.code(b"13", _COMMISSION_TYPES)
+    is_per_bond = commission_type is CommissionType.PER_BOND
+    return {
+        "commission": message.number(b"12", PRICE),
+        "commission_type": commission_type,
+        "commission_currency": message.optional_text(b"479"),
+        "contract_multiplier": message.optional_number(b"231", QUANTITY) if is_per_bond else None,
+    }
 
 
 def _execution_type(message: Message) -> ExecutionType | IgnoredMessage:

@@ -6,7 +6,14 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from services.adapters.fix.framing import frame
-from services.domain.code import AllocationTransactionType, ExecutionType, PriceType, SecurityIdSource, Side
+from services.domain.code import (
+    AllocationTransactionType,
+    CommissionType,
+    ExecutionType,
+    PriceType,
+    SecurityIdSource,
+    Side,
+)
 from services.domain.event import AllocationInstruction, Execution
 
 _SIDES = {Side.BUY: "1", Side.SELL: "2", Side.SELL_SHORT: "5"}
@@ -14,6 +21,12 @@ _SECURITY_ID_SOURCES = {SecurityIdSource.ISIN: "4", SecurityIdSource.SEDOL: "2",
 _PRICE_TYPES = {PriceType.PERCENT_OF_PAR: "1", PriceType.PER_UNIT: "2"}
 _EXECUTION_TYPES = {ExecutionType.TRADE: "F", ExecutionType.TRADE_CORRECT: "G", ExecutionType.TRADE_CANCEL: "H"}
 _EXEC_TRANS_TYPES = {ExecutionType.TRADE: "0", ExecutionType.TRADE_CANCEL: "1", ExecutionType.TRADE_CORRECT: "2"}
+_COMMISSION_TYPES = {
+    CommissionType.PER_UNIT: "1",
+    CommissionType.PERCENT: "2",
+    CommissionType.ABSOLUTE: "3",
+    CommissionType.PER_BOND: "6",
+}
 _ALLOCATION_TYPES = {
     AllocationTransactionType.NEW: "0",
     AllocationTransactionType.REPLACE: "1",
@@ -65,7 +78,7 @@ def encode_execution(
         (75, _date(execution.trade_date)),
         (60, _timestamp(execution.transaction_time_us)),
     ]
-    fields += _settlement(execution)
+    fields += [*_settlement(execution), *_commission(execution)]
     return frame(begin_string, fields)
 
 
@@ -104,6 +117,17 @@ def _settlement(execution: Execution) -> Fields:
         fields.append((64, _date(execution.requested_settlement_date)))
     if execution.accrued_interest_amount is not None:
         fields.append((159, _number(execution.accrued_interest_amount)))
+    return fields
+
+
+def _commission(execution: Execution) -> Fields:
+    if execution.commission is None or execution.commission_type is None:
+        return []
+    fields: Fields = [(12, _number(execution.commission)), (13, _COMMISSION_TYPES[execution.commission_type])]
+    if execution.commission_currency is not None:
+        fields.append((479, execution.commission_currency))
+    if execution.contract_multiplier is not None:
+        fields.append((231, _number(execution.contract_multiplier)))
     return fields
 
 

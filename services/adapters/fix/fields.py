@@ -16,15 +16,16 @@ from services.domain.record import Amount, Price, Quantity
 T = TypeVar("T")
 
 TAG_NAMES: Mapping[bytes, str] = MappingProxyType({
-    b"1": "Account", b"6": "AvgPx", b"14": "CumQty", b"15": "Currency", b"17": "ExecID", b"19": "ExecRefID",
-    b"20": "ExecTransType", b"22": "SecurityIDSource", b"30": "LastMkt", b"31": "LastPx", b"32": "LastQty",
-    b"35": "MsgType", b"37": "OrderID", b"43": "PossDupFlag", b"48": "SecurityID", b"49": "SenderCompID",
-    b"53": "Quantity", b"54": "Side", b"60": "TransactTime", b"63": "SettlType", b"64": "SettlDate",
-    b"70": "AllocID", b"71": "AllocTransType", b"72": "RefAllocID", b"73": "NoOrders", b"75": "TradeDate",
-    b"78": "NoAllocs", b"79": "AllocAccount", b"80": "AllocQty", b"97": "PossResend", b"120": "SettlCurrency",
-    b"150": "ExecType", b"151": "LeavesQty", b"159": "AccruedInterestAmt", b"375": "ContraBroker",
-    b"382": "NoContraBrokers", b"423": "PriceType", b"447": "PartyIDSource", b"448": "PartyID", b"452": "PartyRole",
-    b"453": "NoPartyIDs", b"467": "IndividualAllocID",
+    b"1": "Account", b"6": "AvgPx", b"12": "Commission", b"13": "CommType", b"14": "CumQty", b"15": "Currency",
+    b"17": "ExecID", b"19": "ExecRefID", b"20": "ExecTransType", b"22": "SecurityIDSource", b"30": "LastMkt",
+    b"31": "LastPx", b"32": "LastQty", b"35": "MsgType", b"37": "OrderID", b"43": "PossDupFlag", b"48": "SecurityID",
+    b"49": "SenderCompID", b"53": "Quantity", b"54": "Side", b"60": "TransactTime", b"63": "SettlType",
+    b"64": "SettlDate", b"70": "AllocID", b"71": "AllocTransType", b"72": "RefAllocID", b"73": "NoOrders",
+    b"75": "TradeDate", b"78": "NoAllocs", b"79": "AllocAccount", b"80": "AllocQty", b"97": "PossResend",
+    b"120": "SettlCurrency", b"150": "ExecType", b"151": "LeavesQty", b"159": "AccruedInterestAmt",
+    b"231": "ContractMultiplier", b"375": "ContraBroker", b"382": "NoContraBrokers", b"423": "PriceType",
+    b"447": "PartyIDSource", b"448": "PartyID", b"452": "PartyRole", b"453": "NoPartyIDs",
+    b"467": "IndividualAllocID", b"479": "CommCurrency",
 })  # fmt: skip
 """Every tag that is read, with its FIX name."""
 

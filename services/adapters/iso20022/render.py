@@ -21,16 +21,13 @@ from xml.sax.saxutils import escape
 
 from services.adapters.iso20022.schema import DERIVED_SCHEMA, SESE_023_NAMESPACE, MessageSchema
 from services.domain import money
-from services.domain.code import Movement, Payment, PriceType
+from services.domain.code import OFF_VENUE_MICS, Movement, Payment, PriceType
 from services.domain.errors import MessageInvalid
 from services.domain.event import SettlementChain, SettlementInstruction
 
 _AMOUNT_DIGITS = 18  # ActiveCurrencyAndAmount
 _RATE_DIGITS, _RATE_DECIMALS = 11, 10  # PercentageRate
 _PRICE_DIGITS, _PRICE_DECIMALS = 18, 13  # ActiveOrHistoricCurrencyAnd13DecimalAmount
-
-_OFF_EXCHANGE = frozenset({"XOFF", "XXXX", "SINT"})
-"""Market identifier codes that stand for no market: off-exchange, no market, systematic internaliser."""
 
 _SHARED_PARTS_MAX = 4096
 _shared = functools.lru_cache(maxsize=_SHARED_PARTS_MAX)
@@ -104,7 +101,7 @@ def _trade_details(instruction: SettlementInstruction) -> str:
 @_shared
 def _place_and_dates(venue: str, trade_date: date, settlement_date: date) -> str:
     market = _text("TradDtls/PlcOfTrad/MktTpAndId/Id/MktIdrCd", venue)
-    market_type = "OTCO" if venue in _OFF_EXCHANGE else "EXCH"
+    market_type = "OTCO" if venue in OFF_VENUE_MICS else "EXCH"
     return (
         f"<PlcOfTrad><MktTpAndId><Id><MktIdrCd>{market}</MktIdrCd></Id><Tp><Cd>{market_type}</Cd></Tp></MktTpAndId>"
         f"</PlcOfTrad><TradDt><Dt><Dt>{trade_date.isoformat()}</Dt></Dt></TradDt>"

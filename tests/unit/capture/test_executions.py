@@ -12,7 +12,7 @@ import pytest
 from services.adapters import fix
 from services.capture import state as capture_state
 from services.domain import identity
-from services.domain.code import ExceptionStatus, ExecutionType, Side
+from services.domain.code import CommissionType, ExceptionStatus, ExecutionType, Side
 from services.domain.event import Execution, IgnoredMessage
 from services.domain.reason import Reason
 from services.stage import Suppress
@@ -81,6 +81,9 @@ OTHER_CONTENT: list[dict[str, Any]] = [
     {"cumulative_quantity": Decimal(2000)},
     {"leaves_quantity": Decimal(1)},
     {"accrued_interest_amount": Decimal(1)},
+    {"commission": Decimal(1), "commission_type": CommissionType.ABSOLUTE},
+    {"commission": Decimal(1), "commission_type": CommissionType.PERCENT, "commission_currency": "EUR"},
+    {"contract_multiplier": Decimal(100)},
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from services.domain.code import (
     AllocationTransactionType,
+    CommissionType,
     ConfirmationStatus,
     ConfirmationTransactionType,
     ExecutionType,
@@ -25,6 +26,8 @@ from tests.unit.capture.desk import Desk, exceptions, received, trades
 NAMES_BAD = ["", " ", "x" * 65, "a\x1fb", "F\u00d6ND"]
 CANCEL: dict[str, Any] = {"execution_type": ExecutionType.TRADE_CANCEL, "execution_reference_id": "E0"}
 CORRECT: dict[str, Any] = {"execution_type": ExecutionType.TRADE_CORRECT, "execution_reference_id": "E0"}
+
+COMMISSION: dict[str, Any] = {"commission": Decimal(10), "commission_type": CommissionType.ABSOLUTE}
 
 Row = tuple[dict[str, Any], Reason, str]
 
@@ -63,6 +66,11 @@ EXECUTIONS: list[Row] = [
     ({**CANCEL, "price": Decimal(-1)}, Reason.PRICE_NOT_POSITIVE, "price"),
     ({"cumulative_quantity": Decimal(-1)}, Reason.QUANTITY_NOT_POSITIVE, "cumulative_quantity"),
     ({"leaves_quantity": Decimal(-1)}, Reason.QUANTITY_NOT_POSITIVE, "leaves_quantity"),
+    ({"commission": Decimal(1)}, Reason.COMMISSION_UNSUITABLE, "commission_type"),
+    ({"commission_type": CommissionType.PERCENT}, Reason.COMMISSION_UNSUITABLE, "commission"),
+    ({**COMMISSION, "commission": Decimal("-0.01")}, Reason.COMMISSION_UNSUITABLE, "commission"),
+    ({**COMMISSION, "commission_currency": "USD"}, Reason.COMMISSION_UNSUITABLE, "commission_currency"),
+    ({**COMMISSION, "contract_multiplier": Decimal(0)}, Reason.COMMISSION_UNSUITABLE, "contract_multiplier"),
     (
         {"requested_settlement_date": date(2026, 3, 1)},
         Reason.SETTLEMENT_DATE_BEFORE_TRADE_DATE,
@@ -98,6 +106,8 @@ ACCEPTED: list[dict[str, Any]] = [
     {"quantity": Decimal("0.00000001"), "price": Decimal("0.0000000001")},
     {"account": "x" * 64},
     {"cumulative_quantity": Decimal(0)},
+    COMMISSION,
+    {**COMMISSION, "commission": Decimal(0), "commission_currency": "EUR"},
 ]
 
 

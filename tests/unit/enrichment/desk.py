@@ -7,10 +7,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from services.domain.code import AllocationPolicy, ExceptionStatus, InstrumentType
+from services.domain.code import AllocationPolicy, DayCount, ExceptionStatus, InstrumentType
 from services.domain.event import CapturedTrade, EnrichedTrade, ExceptionEvent
 from services.domain.reference import (
     Account,
+    BondTerms,
     CalendarCoverage,
     Instrument,
     Party,
@@ -62,6 +63,19 @@ def settlement_instruction(owner: str, **changes: Any) -> StandingSettlementInst
 def coverage(calendar: str) -> CalendarCoverage:
     """A calendar that knows the year 2026 and has no holidays."""
     return CalendarCoverage(calendar=calendar, first_day=date(2026, 1, 1), last_day=date(2026, 12, 31))
+
+
+def bond_terms(**changes: Any) -> BondTerms:
+    """The sample instrument as a bond of 3.65 percent, paid once a year on 3 March: a cent a day on 100."""
+    fields: dict[str, Any] = {
+        "isin": samples.ISIN,
+        "coupon_rate": Decimal("0.0365"),
+        "coupons_a_year": 1,
+        "day_count": DayCount.ACT_ACT_ICMA,
+        "accrual_start": date(2020, 3, 3),
+        "maturity_date": date(2030, 3, 3),
+    }
+    return BondTerms(**(fields | changes))
 
 
 PARTY = Party(bic=samples.COUNTERPARTY_BIC, lei=LEI, name="Counterparty")

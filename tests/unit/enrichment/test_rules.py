@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from services.domain.code import (
     AllocationPolicy,
     ChargeType,
+    CommissionType,
     ExecutionType,
     InstrumentType,
     PriceType,
@@ -22,6 +23,7 @@ from services.domain.code import (
 )
 from services.domain.event import CapturedTrade, EnrichedTrade
 from services.domain.reason import Reason
+from services.domain.record import replace
 from services.domain.reference import ChargeRule, Instrument, ReferenceData, ReferenceRecord
 from services.enrichment.rules import WAIT_REASONS, Problem, enrich
 from tests import samples
@@ -33,6 +35,7 @@ from tests.unit.enrichment.desk import (
     LEI,
     PARTY,
     account,
+    bond_terms,
     coverage,
     instrument,
     reference,
@@ -176,6 +179,7 @@ def test_settlement_instruction_is_that_of_the_settlement_date() -> None:
 def test_price_type_must_fit_the_instrument(instrument_type: InstrumentType, price_type: PriceType, fits: bool) -> None:
     """A bond price read per unit would be a hundred times too much cash."""
     data = with_changes(instrument(instrument_type=instrument_type))
+    data.put(bond_terms())
     result = enrich(samples.captured_trade(price_type=price_type), data)
     assert isinstance(result, EnrichedTrade) is fits
     if isinstance(result, Problem):
@@ -226,6 +230,7 @@ def test_gross_amount(quantity: str, price: str, currency: str, instrument_type:
     """Rounded once, half up, to the minor unit; debt as percent of par. Computed by hand."""
     data = with_changes(instrument(instrument_type=instrument_type))
     data.put(coverage(f"CURRENCY:{currency}"))
+    data.put(bond_terms())
     price_type = PriceType.PERCENT_OF_PAR if instrument_type.is_debt else PriceType.PER_UNIT
     trade = samples.captured_trade(
         quantity=Decimal(quantity), price=Decimal(price), currency=currency, price_type=price_type
@@ -266,6 +271,7 @@ TAX = ChargeRule(
 def test_net_amount(side: Side, accrued: str | None, net: str, paid: list[str]) -> None:
     """A buyer pays charges on top, a seller gets less; accrued interest goes with the price, and may be negative."""
     data = with_changes(instrument(instrument_type=BOND))
+    data.put(bond_terms(coupon_rate=Decimal(0)))
     data.put(LEVY)
     data.put(TAX)
     trade = samples.captured_trade(
@@ -311,6 +317,7 @@ def test_cash_is_the_plain_sum_of_pieces_rounded_once(
 ) -> None:
     """Conservation, against fractions: no cent appears or vanishes between gross, interest, charges and net."""
     data = with_changes(instrument(instrument_type=BOND if is_debt else InstrumentType.EQUITY))
+    data.put(bond_terms(coupon_rate=Decimal(0)))
     data.put(LEVY)
     data.put(TAX)
     trade = samples.captured_trade(
@@ -329,3 +336,32 @@ def test_cash_is_the_plain_sum_of_pieces_rounded_once(
     sign = 1 if side is Side.BUY else -1
     assert result.net_amount == gross + result.accrued_interest + sign * (levy + tax)
     assert all(charge.amount > 0 for charge in result.charges)
+
+
+@given(
+    quantity=quantities, price=prices, side=st.sampled_from(Side), kind=st.sampled_from(CommissionType),
+    commission=st.decimals(min_value=0, max_value=10**6, places=10), face=st.none() | st.integers(1, 10**6),
+)  # fmt: skip
+def test_commission_is_one_more_piece_rounded_once(
+    quantity: Decimal, price: Decimal, side: Side, kind: CommissionType, commission: Decimal, face: int | None
+) -> None:
+    """Against fractions: what each type is multiplied with, and that net money has exactly that more."""
+    data = with_changes(instrument(instrument_type=BOND))
+    data.put(bond_terms(coupon_rate=Decimal(0)))
+    data.put(LEVY)
+    plain = samples.captured_trade(side=side, quantity=quantity, price=price, price_type=PriceType.PERCENT_OF_PAR)
+    multiplier = None if face is None else Decimal(face)
+    told = replace(plain, commission=commission, commission_type=kind, contract_multiplier=multiplier)
+    without, found = enriched(data, plain), enriched(data, told)
+    base = {
+        CommissionType.PER_UNIT: Fraction(quantity),
+        CommissionType.PERCENT: Fraction(without.gross_amount),
+        CommissionType.ABSOLUTE: Fraction(1),
+        CommissionType.PER_BOND: Fraction(quantity) / (face or 1_000),
+    }[kind]
+    expected = half_up(base * Fraction(commission)) if without.gross_amount else Decimal(0)
+    sign = 1 if side is Side.BUY else -1
+    assert found.net_amount == without.net_amount + sign * expected
+    assert [charge.charge_id for charge in found.charges] == ["A_LEVY"] * bool(without.gross_amount) + [
+        "COMMISSION"
+    ] * bool(expected)

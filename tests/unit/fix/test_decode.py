@@ -8,7 +8,14 @@ from decimal import Decimal
 import pytest
 
 from services.adapters.fix import decode
-from services.domain.code import AllocationTransactionType, ExecutionType, PriceType, SecurityIdSource, Side
+from services.domain.code import (
+    AllocationTransactionType,
+    CommissionType,
+    ExecutionType,
+    PriceType,
+    SecurityIdSource,
+    Side,
+)
 from services.domain.event import AccountAllocation, AllocationInstruction, Execution, IgnoredMessage
 from tests import samples
 from tests.unit.fix.messages import BODY_4_2, BODY_4_4, BODY_J, framed, message, with_field
@@ -128,6 +135,25 @@ EXECUTION_FIELDS = [
 def test_where_the_fields_of_an_execution_come_from(tag: str, value: str, field: str, expected: object) -> None:
     """One row per tag and code of the dictionary."""
     assert getattr(_execution(with_field(BODY_4_4, tag, value)), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("12=0.0125|13=1", (Decimal("0.0125"), CommissionType.PER_UNIT, None, None)),
+        ("12=0.05|13=2", (Decimal("0.05"), CommissionType.PERCENT, None, None)),  # five percent
+        ("13=3|12=9.90|479=USD", (Decimal("9.90"), CommissionType.ABSOLUTE, "USD", None)),
+        ("12=0.25|13=6", (Decimal("0.25"), CommissionType.PER_BOND, None, None)),
+        ("12=0.25|13=6|231=100", (Decimal("0.25"), CommissionType.PER_BOND, None, Decimal(100))),
+        ("12=9.90|13=3|231=100", (Decimal("9.90"), CommissionType.ABSOLUTE, None, None)),  # 231 of another matter
+        ("479=USD", (None, None, None, None)),
+    ],
+)
+def test_a_commission_is_read_with_its_type(fields: str, expected: tuple[object, ...]) -> None:
+    """FIX 12 means nothing without 13; the multiplier belongs to commissions per bond only."""
+    decoded = _execution(f"{BODY_4_4}|{fields}")
+    found = (decoded.commission, decoded.commission_type, decoded.commission_currency, decoded.contract_multiplier)
+    assert found == expected
 
 
 def test_the_trade_date_is_local_and_may_differ_from_the_utc_dates() -> None:

@@ -80,6 +80,11 @@ FIELDS = [
     (BODY_4_4, "54", "8", "Side (54) was not one of 1, 2, 5, 6"),
     (BODY_4_4, "22", "5", "SecurityIDSource (22) was not one of 4, 2, 1"),
     (BODY_4_4, "423", "9", "PriceType (423) was not one of 1, 2"),  # a yield is not a price
+    (BODY_4_4 + "|13=3", "12", None, "Commission (12) was missing"),
+    (BODY_4_4 + "|12=1", "13", None, "CommType (13) was missing"),
+    *[(BODY_4_4 + "|12=1", "13", kind, "CommType (13) was not one of 1, 2, 3, 6") for kind in "4578"],
+    (BODY_4_4 + "|12=1|13=3", "12", "1 %", "Commission (12) was not a plain number"),
+    (BODY_4_4 + "|12=1|13=6", "231", "x", "ContractMultiplier (231) was not a plain number"),
     (BODY_4_4, "43", "y", "PossDupFlag (43) was neither Y nor N"),
     (BODY_4_4, "75", "20260230", "TradeDate (75) was not a date"),
     (BODY_4_4, "75", "2026-03-02", "TradeDate (75) was not a date"),

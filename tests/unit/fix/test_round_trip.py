@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.adapters.fix import decode, encode_allocation_instruction, encode_execution
-from services.domain.code import AllocationTransactionType, ExecutionType, PriceType, SecurityIdSource, Side
+from services.domain.code import (
+    AllocationTransactionType,
+    CommissionType,
+    ExecutionType,
+    PriceType,
+    SecurityIdSource,
+    Side,
+)
 from services.domain.event import AccountAllocation, AllocationInstruction, Execution
 from tests import samples
 
@@ -23,6 +30,20 @@ PRICES = st.decimals(-(10**15), 10**15, places=10)
 AMOUNTS = st.decimals(-(10**15), 10**15, places=5)
 DATES = st.dates(date(1990, 1, 1), date(2099, 12, 31))
 TIMES_US = st.integers(0, 4_000_000_000_000_000)
+
+
+@st.composite
+def commissions(draw: st.DrawFn) -> dict[str, Any]:
+    """No commission, or one that FIX can say."""
+    if draw(st.booleans()):
+        return {}
+    kind = draw(st.sampled_from(CommissionType))
+    return {
+        "commission": draw(PRICES),
+        "commission_type": kind,
+        "commission_currency": draw(st.none() | TEXTS),
+        "contract_multiplier": draw(st.none() | QUANTITIES) if kind is CommissionType.PER_BOND else None,
+    }
 
 
 @st.composite
@@ -46,6 +67,7 @@ def executions(draw: st.DrawFn) -> Execution:
         "requested_settlement_date": draw(st.none() | DATES),
         "accrued_interest_amount": draw(st.none() | AMOUNTS),
         "possible_duplicate": draw(st.booleans()),
+        **draw(commissions()),
     }
     return Execution(**fields)
 

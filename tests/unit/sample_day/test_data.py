@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 import QuantLib as ql  # type: ignore[import-untyped]  # noqa: N813  # the name its own documentation uses
@@ -19,8 +19,11 @@ from deploy.sample_day.promises import expected as promised
 from deploy.sample_day.troubles import TROUBLES
 from services.adapters.reference_files import load_directory
 from services.commands import send_files
+from services.domain.accrued_interest import accrued_amount, accrued_per_unit
 from services.domain.event import Execution
 from services.domain.reference import Instrument, Party
+from tests.unit.domain.bonds import ql_bond, ql_date
+from tests.unit.reference_files.shipped import shipped_reference
 from tests.unit.sample_day import playing
 
 _FILES_BYTES_MAX = 1_000_000
@@ -115,30 +118,26 @@ def test_what_is_missing_is_missing() -> None:
 
 
 def _quantlib_accrued(security: Security, face: Decimal) -> float:
-    coupon = security.coupon
-    assert coupon is not None
-
-    def day(value: date) -> ql.Date:
-        return ql.Date(value.day, value.month, value.year)
-
-    months = 12 // coupon.a_year
-    schedule = ql.Schedule(
-        day(coupon.last), day(coupon.following), ql.Period(months, ql.Months), ql.NullCalendar(),
-        ql.Unadjusted, ql.Unadjusted, ql.DateGeneration.Forward, False,
-    )  # fmt: skip
-    actual = ql.ActualActual(ql.ActualActual.ISMA, schedule)
-    counter = ql.Thirty360(ql.Thirty360.USA) if coupon.is_30_360 else actual
-    bond = ql.FixedRateBond(0, float(face), schedule, [float(coupon.rate) / 100], counter)
-    per_hundred: float = ql.BondFunctions.accruedAmount(bond, day(coupon.settles))
+    assert security.coupon is not None
+    assert security.terms is not None
+    ex_coupon = (ql.Period(6, ql.Days), ql.UnitedKingdom(ql.UnitedKingdom.Settlement), ql.Preceding)
+    theirs = ql_bond(security.terms, *ex_coupon) if security.coupon.is_ex_dividend else ql_bond(security.terms)
+    per_hundred: float = theirs.accruedAmount(ql_date(security.coupon.settles))
     return per_hundred / 100 * float(face)
 
 
 @pytest.mark.parametrize("security", BONDS, ids=lambda security: security.instrument.isin)
 def test_accrued_interest_agrees_with_quantlib(security: Security) -> None:
-    """To the cent; the oracle works in floats, which is why it is only an oracle."""
+    """To the cent, what trading systems report and what the services compute; the oracle works in floats."""
     assert security.coupon is not None
+    assert security.terms is not None
     face = Decimal(1_230_000)
-    assert float(security.coupon.accrued(face)) == pytest.approx(_quantlib_accrued(security, face), abs=0.0051)
+    expected = pytest.approx(_quantlib_accrued(security, face), abs=0.0051)
+    assert float(security.coupon.accrued(face)) == expected
+    reference = shipped_reference(security.terms)
+    per_unit = accrued_per_unit(reference, security.terms.isin, security.coupon.settles)
+    assert isinstance(per_unit, Fraction)
+    assert float(accrued_amount(per_unit, face, currency=security.instrument.currency)) == expected
 
 
 def test_every_trouble_is_in_the_day() -> None:

@@ -172,21 +172,24 @@ def _gross(trade: CapturedTrade) -> Decimal:
     return (trade.quantity * trade.price * factor).quantize(unit, ROUND_HALF_UP)
 
 
-def _charged(pipeline: Pipeline) -> dict[str, Decimal]:
-    """Charges of each trade's latest version."""
+def _added(pipeline: Pipeline) -> dict[str, Decimal]:
+    """Accrued interest of each trade's latest version, and its charges with the sign they have in net money."""
     enriched = sorted(pipeline.events("trades.enriched", EnrichedTrade), key=lambda trade: trade.version)
-    return {trade.trade_id: sum((charge.amount for charge in trade.charges), Decimal(0)) for trade in enriched}
+    added = {}
+    for trade in enriched:
+        charged = sum((charge.amount for charge in trade.charges), Decimal(0))
+        added[trade.trade_id] = trade.accrued_interest + (-charged if trade.side.delivers else charged)
+    return added
 
 
-def _net(trade: CapturedTrade, charged: Decimal) -> Decimal:
-    before = _gross(trade) + (trade.accrued_interest_amount or 0)
-    return before - charged if trade.side.delivers else before + charged
+def _net(trade: CapturedTrade, added: Decimal) -> Decimal:
+    return _gross(trade) + added
 
 
 def test_allocations_add_up_to_their_fills() -> None:
     """Quantity and cash, to the last yen and cent, for every order whose shares could all go on."""
     pipeline, _ = _in_order()
-    live, charged = _live_fills(pipeline), _charged(pipeline)
+    live, added = _live_fills(pipeline), _added(pipeline)
     by_order: defaultdict[str, list[AllocatedTrade]] = defaultdict(list)
     for trade in pipeline.events("trades.allocated", AllocatedTrade):
         by_order[trade.order_id].append(trade)
@@ -196,14 +199,14 @@ def test_allocations_add_up_to_their_fills() -> None:
     for order in whole:
         fills, shares = live[order].values(), by_order[order]
         assert sum(share.quantity for share in shares) == sum(fill.quantity for fill in fills), order
-        cash = sum((_net(fill, charged[fill.trade_id]) for fill in fills), Decimal(0))
+        cash = sum((_net(fill, added[fill.trade_id]) for fill in fills), Decimal(0))
         assert sum(share.net_amount for share in shares) == cash, order
 
 
 def test_instructions_add_up_to_their_fills() -> None:
     """As above to the end of the pipeline: cash is the fills', but for what the seller's amount decided."""
     pipeline, _ = _in_order()
-    live, charged = _live_fills(pipeline), _charged(pipeline)
+    live, added = _live_fills(pipeline), _added(pipeline)
     theirs = {
         (event.sender, event.confirmation_id): event.net_amount
         for event in pipeline.events("confirmations.received", ReceivedConfirmation)
@@ -224,5 +227,5 @@ def test_instructions_add_up_to_their_fills() -> None:
     assert len(whole) > _FULLY_INSTRUCTED_MIN
     for order in whole:
         fills = live[order].values()
-        assert cash[order] == sum((_net(fill, charged[fill.trade_id]) for fill in fills), sold_for[order]), order
+        assert cash[order] == sum((_net(fill, added[fill.trade_id]) for fill in fills), sold_for[order]), order
     assert any(sold_for.values()), "no trade was within tolerance, so the seller's amount was not tested"

@@ -12,7 +12,7 @@ import pytest
 
 from services.adapters.topic_codec import FormatCodec
 from services.domain.code import MatchStatus, Movement
-from services.domain.event import AllocatedTrade, MatchStatusChange
+from services.domain.event import AllocatedTrade, EnrichedTrade, MatchStatusChange
 from services.domain.record import replace as replace_fields
 from services.verification import Decode, Entry, verify
 from tests.support.snapshot_world import SnapshotWorld
@@ -49,6 +49,26 @@ def _charge(tampering: Tampering) -> SnapshotWorld:
     assert isinstance(event, AllocatedTrade)
     first, *others = event.charges
     charges = (replace_fields(first, amount=first.amount + CENT), *others)
+    return tampering.change(entry, charges=charges, net_amount=event.net_amount + CENT)
+
+
+def _more_interest(tampering: Tampering, which: Callable[[Any], bool]) -> SnapshotWorld:
+    """A fill whose interest and net amount agree with each other."""
+    entry = tampering.find("trades.enriched", lambda record: record["accrued_interest"] > 0 and which(record))
+    record = tampering.record(entry)
+    more = {name: record[name] + CENT for name in ("accrued_interest", "net_amount")}
+    return tampering.change(entry, **more)
+
+
+def _commission(tampering: Tampering) -> SnapshotWorld:
+    """A purchase whose commission and net amount agree with each other, and not with its report."""
+    entry = tampering.find("trades.enriched", lambda record: record["commission"] and record["side"] == "BUY")
+    event = tampering.codec.decode(entry.topic, entry.value)
+    assert isinstance(event, EnrichedTrade)
+    charges = tuple(
+        replace_fields(charge, amount=charge.amount + CENT) if charge.charge_id == "COMMISSION" else charge
+        for charge in event.charges
+    )
     return tampering.change(entry, charges=charges, net_amount=event.net_amount + CENT)
 
 
@@ -167,6 +187,15 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "a share has a cent more": ("V4", lambda t: _cent_more(t, "trades.allocated", "gross_amount", "net_amount")),
     "a share is charged a cent more": ("V4", _charge),
     "a fill costs a cent more": ("V4", lambda t: _cent_more(t, "trades.enriched", "gross_amount", "net_amount")),
+    "a fill has a cent more interest than its bond's terms give": (
+        "V4",
+        lambda t: _more_interest(t, lambda record: record["accrued_interest_amount"] is None),
+    ),
+    "a fill has a cent more interest than was reported": (
+        "V4",
+        lambda t: _more_interest(t, lambda record: record["accrued_interest_amount"] is not None),
+    ),
+    "a fill has a cent more commission": ("V4", _commission),
     "a share has a unit more": ("V4", lambda t: _cent_more(t, "trades.allocated", "quantity")),
     "an instruction names another account": (
         "V2", lambda t: t.change(t.find("settlement.instructions"), account="ELSEWHERE"),
@@ -214,6 +243,10 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     ),
     "a side is not remembered as open": ("V6", lambda t: t.drop(t.row("confirmation", "OpenAllocation"))),
     "a trade that waits is forgotten": ("V6", lambda t: t.drop(t.row("enrichment", "WaitingTrade"))),
+    "a doubt is forgotten": ("V6", lambda t: t.drop(t.row("enrichment", "DoubtedTrade"))),
+    "a doubt is about another amount": (
+        "V6", lambda t: t.change_row(t.row("enrichment", "DoubtedTrade"), accrued_interest="0.01"),
+    ),
     "a deadline would be missed": ("V6", _late_deadline),
     "a row belongs to no table": (
         "V6", lambda t: t.world.with_added(t.row("capture", "SeenExecution")._replace(key=b"Unknown/x")),
@@ -252,6 +285,7 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
         "V2",
         lambda t: t.change(t.find("trades.confirmed"), average_price=Decimal("0.01")),
     ),
+    "a doubt is lost": ("V6", lambda t: _opened(t, "enrichment", "ACCRUED_INTEREST_DIFFERS")),
     "a mismatch is lost": ("V1", lambda t: _opened(t, "confirmation", "CONFIRMATION_MISMATCHED")),
     "a refused allocation is lost": ("V1", lambda t: _opened(t, "allocation", "OVER_ALLOCATION")),
     "a share that waits is lost": ("V1", lambda t: _opened(t, "allocation", "ACCOUNT_SSI_MISSING")),

@@ -6,17 +6,21 @@ import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import posttrade.CapturedTrade;
 import posttrade.Charge;
 import posttrade.ChargeRule;
 import posttrade.Instrument;
 import posttrade.Side;
+import posttrade.VenueKind;
 
 /** Fees, taxes and levies of one fill (services/enrichment/charges.py). */
 final class Charges {
     private static final String TRADE_DATE = "TRADE_DATE";
     private static final String SETTLEMENT_DATE = "SETTLEMENT_DATE";
+
+    private static final Set<String> OFF_VENUE = Set.of("XOFF", "XXXX", "SINT");
 
     private final ReferenceData reference;
     private final Answers<Question, List<ChargeRule>> answers = new Answers<>(this::effectiveRules);
@@ -73,7 +77,12 @@ final class Charges {
                 && (rule.getSide() == null || rule.getSide() == settlesAs)
                 && (rule.getIssuerCountry() == null || rule.getIssuerCountry().equals(instrument.getIssuerCountry()))
                 && rule.getCurrency().equals(trade.getCurrency())
+                && (rule.getVenueKind() == null || rule.getVenueKind() == venueKind(trade.getVenue()))
                 && (rule.getThresholdAmount() == null || grossAmount.compareTo(rule.getThresholdAmount()) > 0);
+    }
+
+    private static VenueKind venueKind(String venue) {
+        return OFF_VENUE.contains(venue) ? VenueKind.OFF_VENUE : VenueKind.ON_VENUE;
     }
 
     /** Exact before rounding; the cap is applied to it, then it is rounded once. */

@@ -8,7 +8,9 @@ import posttrade.Account;
 import posttrade.AllocationPolicy;
 import posttrade.CapturedTrade;
 import posttrade.Charge;
+import posttrade.CommissionType;
 import posttrade.EnrichedTrade;
+import posttrade.ExecutionType;
 import posttrade.Instrument;
 import posttrade.InstrumentType;
 import posttrade.Party;
@@ -87,6 +89,19 @@ final class Enrichment {
                 return missingChain(Reason.ACCOUNT_SSI_MISSING, ours);
             }
         }
+        BigDecimal given = trade.getAccruedInterestAmount();
+        if (given == null && isDebt(type) && trade.getExecutionType() != ExecutionType.TRADE_CANCEL) {
+            String settlesOn = settles.date().toString();
+            return Result.refused(Reason.BOND_TERMS_MISSING, "isin", instrument.getIsin(), "on", settlesOn);
+        }
+        if (trade.getCommissionType() == CommissionType.PER_BOND && !isDebt(type)) {
+            return Result.refused(
+                    Reason.COMMISSION_UNSUITABLE,
+                    "commission_type",
+                    trade.getCommissionType().name(),
+                    "isin",
+                    instrument.getIsin());
+        }
         return new Result(enriched(trade, instrument, party, settles.date(), chain.get()), null);
     }
 
@@ -138,7 +153,7 @@ final class Enrichment {
         BigDecimal gross = grossAmount(trade);
         BigDecimal given = trade.getAccruedInterestAmount();
         BigDecimal accrued = Money.roundAmount(given == null ? BigDecimal.ZERO : given, currency);
-        List<Charge> charged = charges.of(trade, instrument, gross, settlesOn);
+        List<Charge> charged = Commissions.among(charges.of(trade, instrument, gross, settlesOn), trade, gross);
         BigDecimal net = gross.add(accrued);
         for (Charge charge : charged) {
             net = trade.getSide() == Side.BUY ? net.add(charge.getAmount()) : net.subtract(charge.getAmount());
@@ -167,6 +182,10 @@ final class Enrichment {
                 trade.getLeavesQuantity(),
                 given,
                 trade.getPossibleDuplicate(),
+                trade.getCommission(),
+                trade.getCommissionType(),
+                trade.getCommissionCurrency(),
+                trade.getContractMultiplier(),
                 trade.getTradeId(),
                 trade.getVersion(),
                 trade.getReceivedAtUs(),

@@ -12,6 +12,13 @@ enum Reason {
     COUNTERPARTY_SSI_MISSING(
             true, "No standing settlement instruction of the counterparty for market, type and currency."),
     ACCOUNT_SSI_MISSING(true, "No standing settlement instruction of the account for market, type and currency."),
+    BOND_TERMS_MISSING(
+            true,
+            "The report gives no accrued interest, and there are no usable terms of the bond on the settlement date."),
+    COMMISSION_UNSUITABLE(
+            false,
+            "The commission cannot be part of the net money: it has no type, is negative, is in another currency than the"
+                    + " trade, or is per bond and the instrument is none."),
     SETTLEMENT_DATE_NOT_BUSINESS_DAY(
             false, "The requested settlement date is no settlement day of market and currency."),
     PRICE_TYPE_UNSUITABLE(
