@@ -9,11 +9,12 @@ from services.commands.explain.kind import Answer, Basis, Case, CaseField, Kind,
 from services.commands.explain.settlement_date import decision_of, sentence
 from services.commands.explain.trade import DATE_FIELDS, INSTRUMENT_FIELDS, instrument_of, trade_of
 from services.domain.calendar import DateProblem
-from services.domain.code import Side
-from services.domain.event import Charge
+from services.domain.code import CommissionType, Side
+from services.domain.event import CapturedTrade, Charge
 from services.domain.money import EXACT, add
 from services.domain.reference import ChargeRule, ReferenceData
 from services.enrichment.charges import charges_of, rule_rows
+from services.enrichment.commission import COMMISSION, with_commission
 from services.enrichment.rules import gross_amount
 
 _ALL = "all"
@@ -33,6 +34,8 @@ def explain(case: Case, reference: ReferenceData) -> Answer:
         return refused(decision.result.reason, decision.result.details, basis=basis)
     settles_on, gross = decision.result, gross_amount(trade)
     charges = charges_of(reference, trade, instrument, gross_amount=gross, settlement_date=settles_on)
+    if trade.commission is not None:
+        charges = with_commission(charges, trade, gross_amount=gross)
     due = {charge.charge_id: charge for charge in charges}
     rows = rule_rows(reference, instrument, trade_date=trade.trade_date, settlement_date=settles_on)
     if decision.cycle is not None:
@@ -49,6 +52,7 @@ def explain(case: Case, reference: ReferenceData) -> Answer:
             Step("gross amount", f"{trade.quantity:f} at {trade.price:f} {trade.price_type}"),
             Step("settlement date", sentence(decision)),
             *(Step(row.charge_id, _outcome(row, due.get(row.charge_id))) for row in rows),
+            *(Step(COMMISSION, _commission(trade, charge)) for charge in charges if charge.charge_id == COMMISSION),
         ),
         basis=basis + tuple(Basis(row, _terms(row)) for row in rows),
     )
@@ -61,12 +65,20 @@ def _outcome(row: ChargeRule, charge: Charge | None) -> str:
     return f"{charge.amount:f} {charge.currency} (row by {by})"
 
 
+def _commission(trade: CapturedTrade, charge: Charge) -> str:
+    """What FIX 12 and 13 say; no row of reference data is asked."""
+    assert trade.commission is not None
+    return f"{charge.amount:f} {charge.currency} (12, 13: {_plain(trade.commission)} {trade.commission_type})"
+
+
 def _condition(row: ChargeRule) -> str:
     """Whom the row is for."""
     types = ", ".join(row.instrument_types)
     parts = [f"{row.side or 'both'} side{'' if row.side else 's'}", types, f"in {row.currency}"]
     if row.issuer_country is not None:
         parts.append(f"issuers of {row.issuer_country}")
+    if row.venue_kind is not None:
+        parts.append(str(row.venue_kind))
     if row.threshold_amount is not None:
         parts.append(f"above {_plain(row.threshold_amount)}")
     return f"the row is for {'; '.join(parts)}"
@@ -105,6 +117,13 @@ KIND = Kind(
         CaseField("quantity", "Units, or face amount (32).", readers.positive, is_required=True),
         CaseField("price", "Price per unit, or percent of par for debt (31).", readers.positive, is_required=True),
         CaseField("venue", "Venue (30), a MIC.", readers.text),
+        CaseField("commission", "Commission (12).", readers.decimal),
+        CaseField(
+            "commission_type",
+            "What it is (13): PER_UNIT, PERCENT, ABSOLUTE or PER_BOND.",
+            readers.one_of(CommissionType),
+        ),
+        CaseField("contract_multiplier", "Face amount of one bond (231), for PER_BOND.", readers.positive),
         *DATE_FIELDS,
     ),
     explain=explain,

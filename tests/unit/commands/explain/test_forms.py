@@ -28,7 +28,26 @@ CASES: dict[str, dict[str, str]] = {
         "quantity": "1000",
         "price": "12.345",
     },
+    "accrued": {
+        "isin": "GB0032452392",
+        "settlement_date": "2026-03-03",
+        "quantity": "100000",
+        "currency": "GBP",
+    },
     "allocation": {"quantity": "1000", "share": "FUND-A=1;FUND-B=1;FUND-C=1", "amount": "100.00", "currency": "EUR"},
+    "match": {
+        "profile": "DEFAULT",
+        "ours_quantity": "1000",
+        "ours_price": "100",
+        "ours_net_amount": "100000.00",
+        "ours_settlement_date": "2026-03-04",
+        "ours_currency": "EUR",
+        "ours_trade_date": "2026-03-02",
+        "theirs_quantity": "1000",
+        "theirs_price": "100.00005",
+        "theirs_net_amount": "100002.01",
+        "theirs_settlement_date": "2026-03-04",
+    },
     "identifier": {"value": "US0378331006"},
 }
 RESULTS: dict[str, dict[str, Any]] = {
@@ -39,10 +58,16 @@ RESULTS: dict[str, dict[str, Any]] = {
         "gross_amount": "12345.00 GBP",
         "settlement_date": "2026-03-04",
     },
+    "accrued": {
+        "reason": "BOND_TERMS_MISSING",
+        "found": "isin GB0032452392, on 2026-03-03",
+        "desk_action": "Add the bond's terms; those of a bond without interest have coupon rate 0.",
+    },
     "allocation": {
         "quantity": {"FUND-A": "334", "FUND-B": "333", "FUND-C": "333"},
         "amount": {"FUND-A": "33.40", "FUND-B": "33.30", "FUND-C": "33.30"},
     },
+    "match": {"matches": False, "profile": "DEFAULT", "differ": "net_amount"},
     "identifier": {"scheme": "ISIN", "value": "US0378331006", "valid": False, "expected": "US0378331005"},
 }
 NAMES = sorted(CASES)

@@ -15,7 +15,7 @@ from services.commands.explain import allocation, charges, identifier, settlemen
 from services.commands.explain.cases import parse_object, read_case
 from services.commands.explain.kind import Answer, Kind
 from services.domain import checks
-from services.domain.code import AllocationPolicy, InstrumentType, PriceType, SecurityIdSource, Side
+from services.domain.code import AllocationPolicy, CommissionType, InstrumentType, PriceType, SecurityIdSource, Side
 from services.domain.event import CapturedTrade, EnrichedTrade, ExceptionEvent
 from services.domain.reference import ReferenceData, ReferenceRecord
 from services.enrichment.process import EnrichmentStage
@@ -70,6 +70,11 @@ def enriched(trade: CapturedTrade) -> EnrichedTrade | ExceptionEvent:
     side=st.sampled_from(Side),
     quantity=st.decimals("0.01", "5000000", places=2),
     price=st.decimals("0.01", "2000", places=4).filter(lambda price: price > 0),
+    commission=st.none()
+    | st.tuples(
+        st.decimals("0", "0.05", places=4),
+        st.sampled_from((CommissionType.PER_UNIT, CommissionType.PERCENT, CommissionType.ABSOLUTE)),
+    ),
 )
 def test_dates_and_charges_are_those_of_enrichment(
     *,
@@ -84,6 +89,7 @@ def test_dates_and_charges_are_those_of_enrichment(
     side: Side,
     quantity: Decimal,
     price: Decimal,
+    commission: tuple[Decimal, CommissionType] | None,
 ) -> None:
     """The settlement date, every charge and the gross amount; or the reason, with all that it names."""
 
@@ -105,6 +111,9 @@ def test_dates_and_charges_are_those_of_enrichment(
             side=side,
             quantity=quantity,
             price=price,
+            accrued_interest_amount=Decimal(0) if instrument_type.is_debt else None,
+            commission=commission and commission[0],
+            commission_type=commission and commission[1],
         )
     )
     case = {
@@ -114,7 +123,9 @@ def test_dates_and_charges_are_those_of_enrichment(
     by_name = {"security_id": instrument.isin} | {
         name: value for name, value in case.items() if name not in ("market", "instrument_type", "issue_date")
     }
-    fill = {"side": side, "quantity": quantity, "price": price}
+    fill: dict[str, Any] = {"side": side, "quantity": quantity, "price": price}
+    if commission is not None:
+        fill |= {"commission": commission[0], "commission_type": commission[1]}
     _same_date(explained(settlement_date.KIND, case), found)
     _same_date(explained(settlement_date.KIND, by_name), found)
     _same_charges(explained(charges.KIND, case | fill | {"issuer_country": issuer_country}), found)
@@ -141,7 +152,7 @@ def _same_charges(answer: Answer, found: EnrichedTrade | ExceptionEvent) -> None
     due = {charge.charge_id: f"{charge.amount:f} {charge.currency}" for charge in found.charges}
     assert answer.result["charges"] == due
     assert answer.result["gross_amount"] == f"{found.gross_amount:f} {found.currency}"
-    assert set(due) <= {getattr(basis.row, "charge_id", "") for basis in answer.basis}
+    assert set(due) - {"COMMISSION"} <= {getattr(basis.row, "charge_id", "") for basis in answer.basis}
 
 
 def test_every_line_of_the_scenario_table_is_explained_the_same() -> None:
