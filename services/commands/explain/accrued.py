@@ -28,7 +28,7 @@ def explain(case: Case, reference: ReferenceData) -> Answer:
     isin: str = case["isin"]
     settles_on: date = case["settlement_date"]
     terms = reference.find(BondTerms, isin, on=settles_on)
-    basis = () if terms is None else (Basis(terms, _terms(terms)),)
+    basis: tuple[Basis, ...] = () if terms is None else (Basis(terms, _terms(terms)),)
     per_unit = accrued_per_unit(reference, isin, settles_on)
     if isinstance(per_unit, AccrualProblem):
         return refused(per_unit.reason, per_unit.details, basis=basis)
