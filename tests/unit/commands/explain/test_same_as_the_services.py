@@ -105,6 +105,7 @@ def test_dates_and_charges_are_those_of_enrichment(
             side=side,
             quantity=quantity,
             price=price,
+            accrued_interest_amount=Decimal(0) if instrument_type.is_debt else None,
         )
     )
     case = {
