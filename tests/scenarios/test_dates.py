@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -140,6 +141,7 @@ def trade_of(line: Line) -> tuple[Any, tuple[ReferenceRecord, ...]]:
         trade_date=line.traded,
         settlement_type=line.settlement_type,
         requested_settlement_date=line.agreed,
+        accrued_interest_amount=Decimal(0) if is_debt else None,
     )
     instrument: Instrument = desk.instrument(
         settlement_market=line.market, instrument_type=line.instrument_type, issue_date=line.issued
