@@ -62,11 +62,11 @@ def test_every_file_that_is_shipped_is_told_with_its_topic_and_count() -> None:
     """The table is what an operator compares with the files."""
     lines = run("reference load").stdout.splitlines()
     for path in SHIPPED_DIRECTORY.glob("*.csv"):
-        (line,) = (line.split() for line in lines if path.name in line)
         text = path.read_text(encoding="utf-8")
         header, *rows = [row for row in text.splitlines() if row and not row.startswith("#")]
         assert "," in header
-        assert line[2:4] == [f"reference.{path.stem}", f"{len(rows):,}"]
+        told = [line.split()[2:4] for line in lines if path.name in line]
+        assert told == ([[f"reference.{path.stem}", f"{len(rows):,}"]] if rows else [])
 
 
 def test_one_wrong_row_in_one_of_several_folders_loads_nothing(tmp_path: Path) -> None:
