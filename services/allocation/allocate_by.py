@@ -7,7 +7,7 @@ ALLOCATE). What enters the log after the deadline has none: nobody could keep it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from services.allocation.rules import Refusal, text
 from services.allocation.state import SINGLETON, Block
@@ -33,6 +33,22 @@ class NextAllocateBy(Record, kw_only=True):
     due_at_us: Annotated[TimestampUs, doc("Lower bound: the block it was taken from may be allocated by now.")]
 
 
+class Open(Protocol):
+    """Shows an exception to the desk."""
+
+    def __call__(self, refusal: Refusal, *, subject: str, order_id: str) -> None:
+        """Show it."""
+        ...
+
+
+class Close(Protocol):
+    """Closes an exception."""
+
+    def __call__(self, reason: Reason, *, subject: str, order_id: str) -> None:
+        """Close it."""
+        ...
+
+
 STATE_TYPES: tuple[type[Record], ...] = (AllocateBy, NextAllocateBy)
 
 
@@ -55,26 +71,20 @@ def begin(state: State, block_id: str, block: Block) -> None:
     _note(state, row.warning_at_us)
 
 
-def end(state: State, block_id: str) -> Reason | None:
-    """Forget the deadline of a block that is done; the reason that was shown, which is to be closed."""
+def end(state: State, block_id: str, block: Block, close: Close) -> None:
+    """Forget the deadline of a block that is done, and close what was shown of it."""
     row = state.get(AllocateBy, block_id)
     if row is None:
-        return None
+        return
     state.delete(AllocateBy, block_id)
-    return row.shown
+    if row.shown is not None:
+        close(row.shown, subject=block_id, order_id=block.order_id)
 
 
 def show_due(
-    state: State,
-    now_us: int,
-    *,
-    is_held: Callable[[str], bool],
-    show: Callable[[str, AllocateBy, Reason | None, Reason], bool],
+    state: State, now_us: int, has_room: Callable[[], bool], is_held: Callable[[str], bool], show: Open, close: Close
 ) -> None:
-    """Have each block shown whose time is up, and that is not held. One look at one row when none can be.
-
-    `show` is given the block, its row, what was shown before and what now; it says whether it did so or has no room.
-    """
+    """Show each block whose time is up, that is not held, while there is room. One look at one row when none can be."""
     earliest = state.get(NextAllocateBy, SINGLETON)
     if earliest is None or now_us < earliest.due_at_us:
         return
@@ -86,14 +96,24 @@ def show_due(
     if next_due_at_us is not None:
         _note(state, next_due_at_us)
     for block_id, row in due:
-        reason = Reason.ALLOCATION_LATE if now_us >= row.due_at_us else Reason.ALLOCATION_DUE
         following = row
-        if not is_held(block_id) and show(block_id, row, row.shown, reason):
-            following = replace(row, shown=reason)
-            state.put(block_id, following)
+        if has_room() and not is_held(block_id):
+            following = _show(state, now_us, block_id, row, show, close)
         still_due_at_us = _next_us(following)
         if still_due_at_us is not None:
             _note(state, still_due_at_us)
+
+
+def _show(state: State, now_us: int, block_id: str, row: AllocateBy, show: Open, close: Close) -> AllocateBy:
+    reason = Reason.ALLOCATION_LATE if now_us >= row.due_at_us else Reason.ALLOCATION_DUE
+    block = state.get(Block, block_id)
+    assert block is not None, f"block {block_id} has a deadline but is not remembered"
+    if row.shown is not None:
+        close(row.shown, subject=block_id, order_id=block.order_id)
+    show(refusal(block, row, reason), subject=block_id, order_id=block.order_id)
+    following = replace(row, shown=reason)
+    state.put(block_id, following)
+    return following
 
 
 def refusal(block: Block, row: AllocateBy, reason: Reason) -> Refusal:

@@ -81,7 +81,7 @@ class AllocationStage:
         is_tried = self._try_waiting(desk, state)
         if overdue is not None:
             desk.show_overdue_blocks(desk.overdue_blocks() if is_tried else overdue)
-        allocate_by.show_due(state, now_us, is_held=desk.is_held, show=desk.show_allocate_by)
+        desk.show_allocate_by()
         return desk.outcomes
 
     def _try_waiting(self, desk: _Desk, state: State) -> bool:
@@ -384,9 +384,7 @@ class _Desk:
         if not rules.is_open(block):
             if row is not None:
                 self._state.delete(OpenBlock, block_id)
-                shown = allocate_by.end(self._state, block_id)
-                if shown is not None:
-                    self._close(shown, subject=block_id, order_id=block.order_id)
+                allocate_by.end(self._state, block_id, block, self._close)
             if row is not None and row.overdue:
                 self._close(Reason.BLOCK_UNALLOCATED, subject=block_id, order_id=block.order_id)
             return
@@ -431,17 +429,10 @@ class _Desk:
             self._open(rules.overdue(block), subject=block_id, order_id=block.order_id)
             self._state.put(block_id, replace(row, overdue=True))
 
-    def show_allocate_by(
-        self, block_id: str, row: allocate_by.AllocateBy, before: Reason | None, reason: Reason
-    ) -> bool:
-        """Show that a deadline is near or has passed; say whether there was room for it."""
-        if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX:
-            return False
-        block = self._remembered(block_id)
-        if before is not None:
-            self._close(before, subject=block_id, order_id=block.order_id)
-        self._open(allocate_by.refusal(block, row, reason), subject=block_id, order_id=block.order_id)
-        return True
+    def show_allocate_by(self) -> None:
+        """Show the blocks whose market's deadline is near or has passed."""
+        has_room = lambda: len(self.outcomes) < OUTCOMES_PER_CALL_MAX  # noqa: E731  # asked before each of them
+        allocate_by.show_due(self._state, self._now_us, has_room, self.is_held, self._open, self._close)
 
     def _deadline_of(self, block: Block) -> int:
         return block.last_event_us + self._unallocated_after_us

@@ -153,15 +153,15 @@ class Confirmed:
         check(V4, settles, where, name, "settles at another amount than the seller's")
         if profiles is None:
             return
-        compared = (
+        compared: tuple[tuple[str, object, object], ...] = (
             (PRICE, ours.price, theirs.price),
             (SETTLEMENT_DATE, ours.settlement_date, theirs.settlement_date),
             (NET_AMOUNT, ours.net_amount, theirs.net_amount),
-            *((field.upper(), *pair) for field, *pair in zip(STATED, ours.stated, theirs.stated, strict=True)),
+            *((part.upper(), own, their) for part, own, their in zip(STATED, ours.stated, theirs.stated, strict=True)),
         )
-        for field, own, their in compared:
-            within = profiles.permits(profile, field, own, their)
-            check(V4, within, where, name, "is confirmed beyond every tolerance of", profile, "in", field)
+        for compared_field, own_is, their_is in compared:
+            within = profiles.permits(profile, compared_field, own_is, their_is)
+            check(V4, within, where, name, "is confirmed beyond every tolerance of", profile, "in", compared_field)
 
     def take_status(self, entry: Entry, record: Plain) -> None:
         """Enter a record of confirmations.status."""

@@ -13,9 +13,23 @@ import pytest
 from services.allocation.process import OUTCOMES_PER_CALL_MAX, UNALLOCATED_AFTER_US, AllocationStage
 from services.allocation.state import Block, NextDeadline, OpenBlock, WaitingBlock, WaitingShare
 from services.domain import identity
-from services.domain.code import AllocationPolicy, AllocationTransactionType, ExecutionType, SecurityIdSource, Side
+from services.domain.code import (
+    AffirmationStep,
+    AllocationPolicy,
+    AllocationTransactionType,
+    ExecutionType,
+    SecurityIdSource,
+    Side,
+)
 from services.domain.record import Record
-from services.domain.reference import Account, AllocationTemplate, Instrument, ReferenceData
+from services.domain.reference import (
+    Account,
+    AffirmationDeadline,
+    AllocationTemplate,
+    Instrument,
+    ReferenceData,
+    TimeZoneOffset,
+)
 from services.stage import Stage, Suppress
 from tests import samples
 from tests.memory_state import MemoryState
@@ -44,6 +58,16 @@ def test_stage_fulfils_the_contract() -> None:
     """The engine takes any Stage; the type checker compares the signatures here, and rows survive the changelog."""
     stage: Stage = AllocationStage()
     reference = desk.reference_data()
+    reference.put(
+        AffirmationDeadline(
+            settlement_market="DE",
+            step=AffirmationStep.ALLOCATE,
+            local_time="23:00",
+            time_zone="Europe/Berlin",
+            warning_minutes=60,
+        )
+    )
+    reference.put(TimeZoneOffset(time_zone="Europe/Berlin", offset_minutes=60))
     state = MemoryState(reference)
     fill = samples.enriched_trade(quantity=Decimal(900), cumulative_quantity=Decimal(900))
     desk.run(state, fill, samples.allocation_instruction(quantity=Decimal(5), allocations=desk.shares(FUND_X="5")))

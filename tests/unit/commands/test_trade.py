@@ -6,11 +6,13 @@ import json
 
 import pytest
 
+from services.commands.describe import describe
 from services.commands.scan import read_all
 from services.commands.shown import event_of
 from services.commands.trade_history import TOPICS, History, Seen, history
 from services.domain import event as ev
-from services.domain.record import Record
+from services.domain.code import MatchStatus
+from services.domain.record import Record, replace
 from tests.unit.commands.support import MemoryCluster, run
 
 
@@ -148,11 +150,24 @@ def test_an_unknown_id_is_exit_code_1(processed: MemoryCluster, wanted: str) -> 
 
 
 def test_where_a_match_stands_is_part_of_the_history(processed: MemoryCluster) -> None:
-    """The desk asks what became of a confirmation that was wrong."""
-    reports = [seen.event for seen in _seen(processed) if isinstance(seen.event, ev.MatchStatusReport)]
-    assert reports, "the day has a confirmation that differs"
-    for report in reports:
-        wanted = report.allocation_id or report.confirmation_id
-        assert wanted is not None
-        told = [entry.event for entry in _history(processed, wanted).entries]
-        assert report in told
+    """The desk asks what became of a match that somebody cancels."""
+    seen = _seen(processed)
+    confirmed = next(one for one in seen if isinstance(one.event, ev.ConfirmedTrade))
+    assert isinstance(confirmed.event, ev.ConfirmedTrade)
+    trade = confirmed.event
+    report = ev.MatchStatusReport(
+        subject_id=trade.allocation_id,
+        status=MatchStatus.CREQ,
+        allocation_id=trade.allocation_id,
+        counterparty=trade.counterparty,
+        confirmation_id=trade.confirmation_id,
+        match_key=trade.match_key,
+        message="The counterparty asks.",
+        history=(ev.MatchStatusChange(status=MatchStatus.CREQ, changed_at_us=1),),
+    )
+    told = Seen(replace(confirmed.record, topic="confirmations.status"), report)
+    for wanted in (trade.allocation_id, trade.order_id, trade.confirmation_id):
+        found = history([*seen, told], wanted)
+        assert found is not None
+        assert report in [entry.event for entry in found.entries], wanted
+    assert describe(report) == f"{trade.allocation_id} stands at CREQ (CREQ): The counterparty asks."

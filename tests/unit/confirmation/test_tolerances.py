@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -184,7 +185,7 @@ def test_commission_and_charges_are_told_apart() -> None:
 @given(data=st.data())
 def test_the_short_way_is_the_long_way(data: st.DataObject) -> None:
     """Equal in all is answered without looking at fields; field by field the same must come out."""
-    one_of = {
+    one_of: dict[str, list[Any]] = {
         "quantity": [Decimal(1000), Decimal("1000.0"), Decimal(999)],
         "price": [Decimal(100), Decimal(99)],
         "net_amount": [Decimal(100_000), Decimal(1)],
