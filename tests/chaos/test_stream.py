@@ -57,7 +57,7 @@ def test_the_schema_changes_in_mid_stream(schemas: Path, sent: list[Sent]) -> No
     known = {fingerprint(version.schema) for version in read_versions(schemas)["execution"]}
     written = Counter(record.value[2:10] for record in sent if record.kind == "execution" and record.value is not None)
 
-    assert len(known) == 3
+    assert len(known) == 2 + len(read_versions()["execution"]), "two that are still to come, and those that are there"
     assert written.keys() == known
     assert max(written.values()) <= 2 * SCHEMA_EVERY
 
