@@ -81,7 +81,7 @@ class State(Protocol):
         """Rows that are due by then, in the order of their keys, and when the first of the others is, if there is one.
 
         Times are numbers that only grow: microseconds, or changes of reference data. The same as asking `due_at` of
-        every row of a scan, but that its cost grows with what is due, as long as this call has not written anything.
+        every row of a scan, but that its cost grows with what is due, and with what this call has written.
         """
         ...
 

@@ -34,8 +34,8 @@ class Agenda:
         """Whether so much of it is outdated that it costs more than a new one."""
         return len(self._unseen) + len(self._times) + len(self._due) > 2 * row_count + _SPARE
 
-    def look(self, due_at: DueAt, until: int) -> tuple[list[str], int | None]:
-        """Keys of the rows that are due, in their order; and the time of the first that is not, if there is one.
+    def due(self, due_at: DueAt, until: int) -> list[str]:
+        """Keys of the rows that are due, in their order.
 
         Changes nothing that matters: what is due stays so until its row says otherwise.
         """
@@ -55,7 +55,7 @@ class Agenda:
                 later.append((time, key))
         self._unseen, self._due = [], due
         self._enter(later)
-        return sorted(due), self._first(due_at)
+        return sorted(due)
 
     def _enter(self, entries: list[tuple[int, str]]) -> None:
         if len(entries) > len(self._times) // 8:
@@ -65,15 +65,27 @@ class Agenda:
             for entry in entries:
                 heapq.heappush(self._times, entry)
 
-    def _first(self, due_at: DueAt) -> int | None:
-        """The time of the first entry that still holds; those before it are put right or dropped."""
-        while self._times:
-            time, key = self._times[0]
-            found = due_at(key)
-            if found == time:
-                return time
-            if found is None or found < time:  # when it became earlier it was written, and has another entry
-                heapq.heappop(self._times)
-            else:
-                heapq.heapreplace(self._times, (found, key))
-        return None
+    def first(self, due_at: DueAt, now_due_at: DueAt) -> int | None:
+        """The least of `now_due_at` over the rows that were not due at the last look.
+
+        It may take changes into account that are not committed, and is never earlier than `due_at`, or None.
+        """
+        looked_at: list[tuple[int, str]] = []
+        first: int | None = None
+        try:
+            while self._times and (first is None or self._times[0][0] < first):
+                time, key = self._times[0]
+                found = due_at(key)
+                if found is None or found < time:  # when it became earlier it was written, and has another entry
+                    heapq.heappop(self._times)
+                elif found > time:
+                    heapq.heapreplace(self._times, (found, key))
+                else:
+                    looked_at.append(heapq.heappop(self._times))
+                    now = now_due_at(key)
+                    if now is not None and (first is None or now < first):
+                        first = now
+        finally:
+            for entry in looked_at:
+                heapq.heappush(self._times, entry)
+        return first

@@ -224,11 +224,11 @@ class Coordinator:
             raise
 
     async def _handle(self, items: Sequence[Any]) -> None:
-        """While a transaction is on its way only records are taken up; all else first waits for its outcome."""
+        """Above a transaction on its way only records and what is due are taken up; all else waits for its outcome."""
         due = self._runtime.monotonic() >= self._next_tick or self._reference.take_changed()
         polled: list[Polled] = [item for item in items if isinstance(item, Polled)]
         others = [item for item in items if item is not WAKE_UP and not isinstance(item, Polled)]
-        if due or others or self._in_flight.is_over:
+        if others or self._in_flight.is_over or (due and self._prover.claims(self._members)):
             await self._land()
         for item in others:
             if isinstance(item, Exception):
@@ -371,6 +371,9 @@ class Coordinator:
         for work in works:
             if work.batch.failure is not None:
                 raise work.batch.failure
+        if not any(self._matters(work) for work in works):  # nothing was due, as in nearly every second
+            self._admitted(works)
+            return
         if not await self._land():  # what these were decided on is not true
             rewind(works)
             return
@@ -380,11 +383,18 @@ class Coordinator:
         """Send what was decided on its way, as far as there is anything to write."""
         for work in works:
             work.batch.overlay.settle()
-        admitted = self._admitted(works)
-        awaited = self._snapshots.is_waited_for  # its proof may have nothing to write
-        lasting = [w for w in admitted if w.batch.records or w.batch.result or awaited(w.member, w.batch.partition)]
+        lasting = [work for work in self._admitted(works) if self._lasts(work)]
         if lasting:
             self._in_flight.start(lasting, polled, lambda: self._inbox.put_nowait(WAKE_UP))
+
+    def _lasts(self, work: Work) -> bool:
+        """Whether it is to be made durable. A partition whose snapshot waits for a proof may have nothing to write."""
+        batch = work.batch
+        return bool(batch.records or batch.result) or self._snapshots.is_waited_for(work.member, batch.partition)
+
+    def _matters(self, work: Work) -> bool:
+        """Whether anything came of it, be it that time-driven work failed."""
+        return self._lasts(work) or work.batch.on_time_failure is not None
 
     def _admitted(self, works: Sequence[Work]) -> list[Work]:
         """What may be made durable; a service of which too many records failed stops where it is."""

@@ -99,7 +99,15 @@ class InFlight:
             records += progress_records(work.member.stage.name, rows)
         proved = self._snapshots.begin([(work.member, work.batch.partition) for work in works])
         outcome = asyncio.create_task(self._commits.commit(records, group_offsets(works)))
-        outcome.add_done_callback(lambda _: ended())
+
+        def note_end(outcome: asyncio.Task[str]) -> None:
+            # A round may be under way that takes longer: what the members fetch meanwhile is there when it ends.
+            if not outcome.cancelled() and outcome.exception() is None and outcome.result() == COMMITTED:
+                for item in polled:
+                    item.durable.set()
+            ended()
+
+        outcome.add_done_callback(note_end)
         self._flight = _Flight(works, polled, progress, proved, outcome)
 
     async def land(self) -> bool:
@@ -154,6 +162,7 @@ class InFlight:
 def release(polled: Iterable[Polled]) -> None:
     """Let the members poll on."""
     for item in polled:
+        item.durable.set()
         item.done.set()
 
 

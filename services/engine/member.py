@@ -68,12 +68,15 @@ class Polled:
     """What one poll brought, with the membership at that moment."""
 
     def __init__(self, member: Member, records: list[LogRecord], metadata: GroupMetadata, reading: int) -> None:
-        """Bind records, membership and the number of the reading; `done` lets the member poll again."""
+        """Bind records, membership and the number of the reading."""
         self.member = member
         self.records = records
         self.metadata = metadata
         self.reading = reading
+        self.durable = asyncio.Event()
+        """Committed or given up: one more batch may be fetched."""
         self.done = asyncio.Event()
+        """And entered: `next_offsets` and tables say so."""
 
     @property
     def is_current(self) -> bool:
@@ -234,7 +237,7 @@ class Member:
         return None if self._untaken else self._called_at
 
     async def poll_forever(self, poll_seconds: float) -> None:
-        """Join the group, then poll. One batch is fetched while the one before is made durable, never more."""
+        """Join the group, then poll. One batch is fetched while the one before is not yet durable, never more."""
         while self.consumer is None and not self.stopping:
             await self.on_thread(self._join)
         before: Polled | None = None
@@ -243,8 +246,10 @@ class Member:
             if polled is not None and not interrupted:
                 self._post(polled)
             if before is not None and (polled is not None or interrupted or self.rewind_due):
-                await before.done.wait()
+                await before.durable.wait()
             if interrupted or self.rewind_due:
+                if before is not None:
+                    await before.done.wait()
                 if polled is not None and not interrupted:
                     await polled.done.wait()
                 await self._rewind()

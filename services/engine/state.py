@@ -17,7 +17,7 @@ from services.domain.record import Record
 from services.domain.reference import ReferenceData
 from services.engine.agenda import Agenda
 from services.engine.quarantine import Parked, Quarantine, holds
-from services.stage import DueAt, due_by_scan
+from services.stage import DueAt, State
 
 T = TypeVar("T", bound=Record)
 
@@ -162,26 +162,42 @@ class Overlay:
 
     def scan(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         """All rows of a table, by key."""
-        keys = self._rows[kind].keys() | self.changed_keys(kind)
-        if self._below is not None:
-            keys |= self._below.changed_keys(kind)
-        for key in sorted(keys):
+        for key in sorted(self._rows[kind].keys() | self._all_changed_keys(kind)):
             value = self.get(kind, key)
             if value is not None:
                 yield key, value
 
     def due(self, kind: type[T], due_at: DueAt[T], until: int) -> tuple[list[tuple[str, T]], int | None]:
         """Rows that are due by then, by key, and when the first of the others is."""
-        if self._below is not None or any(self._changes.values()):  # the agenda knows what is committed, and no more
-            return due_by_scan(self, kind, due_at, until)
         rows: dict[str, T] = self._rows[kind]  # type: ignore[assignment]  # tables hold their own kind
+        agenda = self._tables.agenda(kind)
+        committed: State = Overlay(self._tables, self._reference)  # the agenda knows what is committed, and no more
 
-        def time_of(key: str) -> int | None:
+        def committed_due_at(key: str) -> int | None:
             row = rows.get(key)
-            return None if row is None else due_at(key, row, self)
+            return None if row is None else due_at(key, row, committed)
 
-        keys, first = self._tables.agenda(kind).look(time_of, until)
-        return [(key, rows[key]) for key in keys], first
+        keys = agenda.due(committed_due_at, until)
+        if self.is_settled and not any(self._changes.values()):
+            return [(key, rows[key]) for key in keys], agenda.first(committed_due_at, committed_due_at)
+        changed = self._all_changed_keys(kind)
+        due: list[tuple[str, T]] = []
+        later: list[int] = []
+        for key in sorted(changed.union(keys)):
+            row = self.get(kind, key)
+            time = None if row is None else due_at(key, row, self)
+            if row is not None and time is not None:
+                if time <= until:
+                    due.append((key, row))
+                else:
+                    later.append(time)
+        first = agenda.first(committed_due_at, lambda key: None if key in changed else due_at(key, rows[key], self))
+        return due, min(later if first is None else [*later, first], default=None)
+
+    def _all_changed_keys(self, kind: type[Record]) -> set[str]:
+        """Those of `below` included."""
+        below = () if self._below is None else self._below.changed_keys(kind)
+        return {*self.changed_keys(kind), *below}
 
     def is_held(self, key: str) -> bool:
         """Whether records with this key wait for a repair, changes of this call included."""

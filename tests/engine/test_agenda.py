@@ -32,8 +32,7 @@ _STEPS = st.lists(
         st.tuples(st.just("delete"), st.sampled_from(KEYS), st.none()),
         st.tuples(st.just("delay"), st.sampled_from(KEYS), st.integers(1, 5)),
         st.tuples(st.just("wait"), st.just(""), st.integers(1, 10)),
-        st.tuples(st.just("commit"), st.just(""), st.none()),
-        st.tuples(st.just("abort"), st.just(""), st.none()),
+        *(st.tuples(st.just(step), st.just(""), st.none()) for step in ("commit", "abort", "depart", "land", "fail")),
     ),
     max_size=60,
 )
@@ -48,8 +47,9 @@ def _due_at(key: str, task: Task, state: State) -> int | None:
 @given(_STEPS)
 def test_an_agenda_says_what_a_walk_over_the_table_says(steps: list[tuple[str, str, int | None]]) -> None:
     """A deadline that is missed is never shown to the desk; after every step both answers are compared."""
-    tables = Tables(KINDS)
-    overlay, now = Overlay(tables, ReferenceData()), 0
+    tables, now = Tables(KINDS), 0
+    below: Overlay | None = None
+    overlay = Overlay(tables, ReferenceData())
     for step, key, number in steps:
         if step == "put":
             overlay.put(key, Task(due_at=number))
@@ -62,10 +62,20 @@ def test_an_agenda_says_what_a_walk_over_the_table_says(steps: list[tuple[str, s
         elif step == "wait":
             assert number is not None
             now += number
+        elif step == "abort":
+            overlay = Overlay(tables, ReferenceData(), below)
+        elif step == "fail":  # what was on its way is aborted, and what was decided on it falls with it
+            below, overlay = None, Overlay(tables, ReferenceData())
         else:
+            if below is not None:
+                tables.apply(below.changes())
+                overlay.settle()
+                below = None
             if step == "commit":
                 tables.apply(overlay.changes())
-            overlay = Overlay(tables, ReferenceData())
+                overlay = Overlay(tables, ReferenceData())
+            elif step == "depart":
+                below, overlay = overlay, Overlay(tables, ReferenceData(), overlay)
         assert overlay.due(Task, _due_at, now) == due_by_scan(overlay, Task, _due_at, now)
 
 
@@ -96,6 +106,28 @@ def test_a_look_costs_what_is_due() -> None:
     assert [key for key, _ in due] == ["row-0", "row-1"]
     assert first == 1_002
     assert set(asked) == {"row-0", "row-1", "row-2"}
+
+
+def test_a_look_above_what_is_not_committed_costs_that_much_more() -> None:
+    """It happens every second while transactions are on their way all the time."""
+    tables = Tables(KINDS)
+    tables.apply([(Task, f"row-{number}", Task(due_at=1_000 + number)) for number in range(10_000)])
+    asked: list[str] = []
+
+    def counted(key: str, task: Task, state: State) -> int | None:
+        asked.append(key)
+        return _due_at(key, task, state)
+
+    Overlay(tables, ReferenceData()).due(Task, counted, 0)
+    below = Overlay(tables, ReferenceData())
+    below.put("row-0", Task(due_at=5_000))
+    overlay = Overlay(tables, ReferenceData(), below)
+    overlay.put("new", Task(due_at=1_001))
+    asked.clear()
+    due, first = overlay.due(Task, counted, 1_001)
+    assert [key for key, _ in due] == ["new", "row-1"]
+    assert first == 1_002
+    assert set(asked) == {"row-0", "row-1", "row-2", "new"}
 
 
 def test_a_rule_that_raises_loses_nothing() -> None:

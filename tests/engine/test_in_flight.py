@@ -30,7 +30,7 @@ from tests.support.engine_stages import PARTITIONS, counting, half, joining, sai
 
 @pytest.fixture(autouse=True)
 def no_ticks(short_waits: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What time makes due waits for the transaction on its way; here nothing but records is to come."""
+    """Here nothing but records is to come, if the test does not say so."""
     monkeypatch.setattr(coordinator, "TICK_SECONDS", 3_600.0)
 
 
@@ -142,8 +142,8 @@ async def test_each_of_many_rounds_rests_on_the_one_before_it_and_on_no_other(fa
     assert not log.faults
 
 
-async def test_what_is_due_waits_for_the_transaction_on_its_way() -> None:
-    """It comes every second, and above rows that are not committed all rows would have to be looked through."""
+async def test_what_is_due_is_decided_above_the_transaction_on_its_way() -> None:
+    """It comes every second: were it to wait for the log, so would the interpreter, for a fifth of all time."""
     due: list[bool] = []
 
     def deliver(batch: Batch) -> None:
@@ -157,14 +157,40 @@ async def test_what_is_due_waits_for_the_transaction_on_its_way() -> None:
     await until(log, lambda: worker.coordinator.ready, worker)
     log.send([said("a", 1)])
     await until(log, held.reached, worker)
-    before = len(due)
+    due.clear()
     worker.coordinator._next_tick = 0.0
     worker.coordinator._inbox.put_nowait(coordinator.WAKE_UP)
-    await until(log, worker.coordinator._inbox.empty, worker)
+    await until(log, lambda: len(due) == PARTITIONS, worker)
+    assert due.count(False) == 1, "the partition of the transaction on its way, and no other, has something below"
     held.release()
-    await until(log, lambda: len(due) - before == PARTITIONS, worker)
+    await until(log, lambda: count(log, "counted") == 1, worker)
     await worker.end()
-    assert all(due)
+    check_counting(log)
+
+
+async def test_a_proof_that_is_due_has_the_transaction_on_its_way_land(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load there is always one: an idle partition would be proved never, and readiness would be a memory."""
+    log = FaultyLog()
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting())
+    await until(log, lambda: worker.coordinator.ready, worker)
+    log.send([said("a", 1)])
+    await until(log, held.reached, worker)
+    monkeypatch.setattr(proving, "PROVE_SECONDS", 0.0)
+    landings: list[int] = []
+    land = worker.coordinator._in_flight.land
+
+    async def noted() -> bool:
+        landings.append(log.begun)
+        return await land()
+
+    monkeypatch.setattr(worker.coordinator._in_flight, "land", noted)
+    worker.coordinator._next_tick = 0.0
+    worker.coordinator._inbox.put_nowait(coordinator.WAKE_UP)
+    await until(log, lambda: bool(landings), worker)
+    held.release()
+    await until(log, lambda: log.begun > FIRST, worker)
+    await worker.end()
 
 
 async def test_no_proof_is_made_beside_the_transaction_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +259,7 @@ async def test_while_one_batch_is_made_durable_one_more_is_fetched_and_no_third(
         nonlocal open_at_most
         if isinstance(item, Polled):
             fetched.append(item)
-            open_at_most = max(open_at_most, sum(not polled.done.is_set() for polled in fetched))
+            open_at_most = max(open_at_most, sum(not polled.durable.is_set() for polled in fetched))
         post(item)
 
     member._post = noted
@@ -245,6 +271,44 @@ async def test_while_one_batch_is_made_durable_one_more_is_fetched_and_no_third(
     await until(log, lambda: count(log, "counted") == 10, worker)
     await worker.end()
     assert open_at_most == 2
+    check_counting(log)
+
+
+async def test_more_is_fetched_as_soon_as_a_commit_is_certain_however_long_the_round_under_way_takes() -> None:
+    """Deciding takes longer than a commit: fetched only when it ends, the next batch would come when nobody works."""
+    log, decided = FaultyLog(), Decided()
+    slow: list[Batch] = []
+
+    def deliver(batch: Batch) -> None:
+        if any(record.offset == 1 for record in batch.records):
+            slow.append(batch)
+        else:
+            decided(batch)
+
+    held = Held(log, FIRST)
+    worker = start_worker(log, counting(), deliver=deliver)
+    await until(log, lambda: worker.coordinator.ready, worker)
+    log.send([said("a", 1)])
+    await until(log, held.reached, worker)
+    log.send([said("a", 2)])
+    await until(log, lambda: bool(slow), worker)
+    fetched: list[int] = []
+    (member,) = worker.coordinator._members
+    post = member._post
+
+    def noted(item: object) -> None:
+        if isinstance(item, Polled):
+            fetched.extend(record.offset for record in item.records)
+        post(item)
+
+    member._post = noted
+    log.send([said("a", 3)])
+    held.release()
+    await until(log, lambda: len(fetched) == 1, worker)
+    assert count(log, "counted") == 1, "nothing of the round under way is written"
+    decided(slow.pop())
+    await until(log, lambda: count(log, "counted") == 3, worker)
+    await worker.end()
     check_counting(log)
 
 
