@@ -232,10 +232,12 @@ class Dealer:
         """The order's fills, or the given reports, with running quantities."""
         steps = self.fills(order) if reports is None else reports
         live: dict[int, Decimal] = {}
+        roots: list[int] = []  # of each step the fill it is about
         executions: list[Execution] = []
         at_us = order.starts_us
         for position, step in enumerate(steps):
-            changed = position if step.changes is None else step.changes
+            changed = position if step.changes is None else roots[step.changes]
+            roots.append(changed)
             live[changed] = Decimal(0) if step.is_cancel else step.quantity
             filled = add(*live.values())
             executions.append(

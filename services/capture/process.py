@@ -8,12 +8,15 @@ from typing import Annotated
 import msgspec
 
 from services.capture import rules
+from services.capture import waiting as waits
 from services.capture.rules import Refusal
 from services.capture.state import (
     REFUSED_CONTENTS_MAX,
+    AwaitedReport,
     RefusedMessage,
     SeenExecution,
     SeenMessage,
+    WaitingReport,
     confirmation_fingerprint,
     confirmation_subject,
     execution_fingerprint,
@@ -44,6 +47,7 @@ CONFIRMATIONS_RECEIVED = "confirmations.received"
 EXCEPTIONS = "exceptions"
 
 _DUPLICATE = Suppress(cause="duplicate")
+_SUPERSEDED = Suppress(cause="superseded")
 _NOT_AN_EXECUTION = Suppress(cause="not_an_execution")
 
 
@@ -61,8 +65,10 @@ class CaptureStage:
     """Capture as the engine runs it; the contract is the package's docstring."""
 
     name = SERVICE
-    state_types: tuple[type[Record], ...] = (SeenExecution, SeenMessage, RefusedMessage)
-    suppress_causes: tuple[str, ...] = (_DUPLICATE.cause, _NOT_AN_EXECUTION.cause)
+    state_types: tuple[type[Record], ...] = (
+        SeenExecution, SeenMessage, RefusedMessage, WaitingReport, AwaitedReport,
+    )  # fmt: skip
+    suppress_causes: tuple[str, ...] = (_DUPLICATE.cause, _SUPERSEDED.cause, _NOT_AN_EXECUTION.cause)
 
     def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
         """Turn each message into a trade, a request, a confirmation, an exception, or a counted suppression."""
@@ -101,50 +107,123 @@ def _capture_execution(received: Received, execution: Execution, state: State, n
     refusal = rules.refusal_of_execution(execution, key=received.key)
     if refusal is None and seen is not None:
         refusal = rules.conflict(Reason.EXECUTION_CONFLICTS)
-    trade = None
-    if refusal is None and execution.execution_type is not ExecutionType.TRADE:
-        trade = _trade_referred_to(execution, state)
-        refusal = rules.refusal_of_reference(execution, trade)
     if refusal is not None:
         return _refuse(_execution_submission(execution, subject_id, fingerprint), refusal, state, now_us)
-    booked = _remember_execution(execution, subject_id, fingerprint, trade, state)
-    published = Publish(
-        topic=TRADES_CAPTURED, key=execution.order_id, event=_captured_trade(execution, booked, received)
-    )
-    return [published, *_close_about_execution(execution, subject_id, booked, state, now_us)]
+    if execution.execution_type is not ExecutionType.TRADE:
+        report = WaitingReport(execution=execution, fingerprint=fingerprint, received_at_us=received.timestamp_us)
+        outcomes = _capture_change(report, subject_id, state, now_us)
+    else:
+        booked = SeenExecution(
+            fingerprint=fingerprint,
+            trade_id=subject_id,
+            order_id=execution.order_id,
+            version=1,
+            is_cancelled=False,
+        )
+        state.put(subject_id, booked)
+        outcomes = [_published(execution, booked, received.timestamp_us)]
+        outcomes += _close_about_execution(execution, subject_id, booked, state, now_us)
+    if state.get(AwaitedReport, subject_id) is not None and state.get(SeenExecution, subject_id) is not None:
+        outcomes += _release(subject_id, state, now_us)
+    return outcomes
 
 
-def _trade_referred_to(execution: Execution, state: State) -> SeenExecution | None:
-    """The row of the trade, also when the report that is named was itself a correction of it."""
-    named = state.get(SeenExecution, execution_subject(execution, execution_id=execution.execution_reference_id))
-    return None if named is None else state.get(SeenExecution, named.trade_id)
+def _capture_change(report: WaitingReport, subject_id: str, state: State, now_us: int) -> list[Outcome]:
+    """Apply a correction or cancellation, or let it wait for the report it names under an exception that says so."""
+    execution = report.execution
+    submission = _execution_submission(execution, subject_id, report.fingerprint)
+    waiting = state.get(WaitingReport, subject_id)
+    if waiting is not None and waiting.fingerprint != report.fingerprint:
+        return _refuse(submission, rules.conflict(Reason.EXECUTION_CONFLICTS), state, now_us)
+    named = waits.named_subject(execution)
+    if waiting is None and named != subject_id and state.get(SeenExecution, named) is None:
+        waits.wait(report, subject_id, state)
+    outcomes, refusal = _apply_change(report, subject_id, state, now_us)
+    return outcomes if refusal is None else _refuse(submission, refusal, state, now_us)
 
 
-def _remember_execution(
-    execution: Execution, subject_id: str, fingerprint: str, trade: SeenExecution | None, state: State
-) -> SeenExecution:
-    """Remember the report, and on its trade the new version; give the report's row."""
-    report = SeenExecution(
-        fingerprint=fingerprint,
-        trade_id=subject_id if trade is None else trade.trade_id,
+def _apply_change(
+    report: WaitingReport, subject_id: str, state: State, now_us: int
+) -> tuple[list[Outcome], Refusal | None]:
+    """The trade's next version, or nothing when a later change stands, or why it cannot be applied."""
+    execution, named_id = report.execution, waits.named_subject(report.execution)
+    named = state.get(SeenExecution, named_id)
+    trade = None if named is None else state.get(SeenExecution, named.trade_id)
+    if named is None or trade is None or trade.order_id != execution.order_id:
+        return [], rules.refusal_of_reference(execution, trade)
+    effective_us = waits.effective_time_us(execution, named, is_first=named.trade_id == named_id)
+    is_late = waits.is_superseded(execution, trade, effective_us)
+    refusal = None if is_late else rules.refusal_of_reference(execution, trade)
+    if refusal is not None:
+        return [], refusal
+    booked = SeenExecution(
+        fingerprint=report.fingerprint,
+        trade_id=trade.trade_id,
         order_id=execution.order_id,
-        version=1 if trade is None else trade.version + 1,
+        version=0 if is_late else trade.version + 1,
         is_cancelled=execution.execution_type is ExecutionType.TRADE_CANCEL,
+        effective_time_us=effective_us,
     )
-    state.put(subject_id, report)
-    if trade is not None:
-        changed = msgspec.structs.replace(trade, version=report.version, is_cancelled=report.is_cancelled)
-        state.put(trade.trade_id, changed)
-    return report
+    state.put(subject_id, booked)
+    if is_late:
+        return [_SUPERSEDED, *_close_about_execution(execution, subject_id, booked, state, now_us)], None
+    changed = msgspec.structs.replace(
+        trade,
+        version=booked.version,
+        is_cancelled=booked.is_cancelled,
+        effective_time_us=max(effective_us, trade.effective_time_us),
+    )
+    state.put(trade.trade_id, changed)
+    closings = _close_about_execution(execution, subject_id, booked, state, now_us)
+    return [_published(execution, booked, report.received_at_us), *closings], None
 
 
-def _captured_trade(execution: Execution, booked: SeenExecution, received: Received) -> CapturedTrade:
-    return CapturedTrade(
+def _release(subject_id: str, state: State, now_us: int) -> list[Outcome]:
+    """Apply what waited for a report, and what waited for that, link by link."""
+    outcomes: list[Outcome] = []
+    arrived = [subject_id]
+    while arrived:
+        for waiting_id, report in waits.released(arrived.pop(), state):
+            done, refusal = _still_new(report, waiting_id, state, now_us)
+            if refusal is None:
+                arrived.append(waiting_id)
+            else:
+                done = _refuse_instead(report, waiting_id, refusal, state, now_us)
+            outcomes += done
+    return outcomes
+
+
+def _still_new(
+    report: WaitingReport, subject_id: str, state: State, now_us: int
+) -> tuple[list[Outcome], Refusal | None]:
+    if state.get(SeenExecution, subject_id) is not None:  # a first report took the id while this one waited
+        return [], rules.conflict(Reason.EXECUTION_CONFLICTS)
+    return _apply_change(report, subject_id, state, now_us)
+
+
+def _refuse_instead(
+    report: WaitingReport, subject_id: str, refusal: Refusal, state: State, now_us: int
+) -> list[Outcome]:
+    """What waited is refused for what is known now; the exception that said that it waits is closed."""
+    submission = _execution_submission(report.execution, subject_id, report.fingerprint)
+    outcomes: list[Outcome] = []
+    if refusal.reason is not Reason.EXECUTION_REFERENCE_UNKNOWN:
+        outcomes = _close(submission, "the report it names has come", state, now_us)
+    remembered = state.get(RefusedMessage, subject_id)
+    assert remembered is not None, f"report {subject_id} waited without an exception"
+    reasons = (refusal.reason.value,) if refusal.reason.value not in remembered.open_reasons else ()
+    state.put(subject_id, msgspec.structs.replace(remembered, open_reasons=(*remembered.open_reasons, *reasons)))
+    return [*outcomes, _exception(submission, refusal, ExceptionStatus.OPEN, now_us)]
+
+
+def _published(execution: Execution, booked: SeenExecution, received_at_us: int) -> Publish:
+    trade = CapturedTrade(
         **msgspec.structs.asdict(execution),
         trade_id=booked.trade_id,
         version=booked.version,
-        received_at_us=received.timestamp_us,
+        received_at_us=received_at_us,
     )
+    return Publish(topic=TRADES_CAPTURED, key=execution.order_id, event=trade)
 
 
 def _execution_submission(execution: Execution, subject_id: str, fingerprint: str) -> Submission:
@@ -164,11 +243,12 @@ def _close_about_execution(
     """Close what was open about the report, and about the one it corrects or cancels: now it is clear what holds."""
     subjects = [subject_id]
     if execution.execution_type is not ExecutionType.TRADE:
-        subjects.append(execution_subject(execution, execution_id=execution.execution_reference_id))
+        subjects.append(waits.named_subject(execution))
     closings: list[Outcome] = []
     for subject in subjects:
         if state.get(RefusedMessage, subject) is not None:
-            outcome = f"captured as trade {booked.trade_id} in version {booked.version}"
+            made = f"captured as trade {booked.trade_id} in version {booked.version}"
+            outcome = made if booked.version else f"a later change of trade {booked.trade_id} stands"
             about = _execution_submission(execution, subject, booked.fingerprint)
             closings += _close(about, outcome, state, now_us)
     return closings

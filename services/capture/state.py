@@ -21,7 +21,7 @@ from services.domain.event import (
     Execution,
 )
 from services.domain.money import EXACT
-from services.domain.record import Record, doc
+from services.domain.record import Record, TimestampUs, doc
 
 
 class SeenExecution(Record, kw_only=True):
@@ -30,8 +30,26 @@ class SeenExecution(Record, kw_only=True):
     fingerprint: Annotated[str, doc("Fingerprint of the report's content.")]
     trade_id: Annotated[str, doc("The trade; also the key of the row of its first report.")]
     order_id: Annotated[str, doc("Order of the trade.")]
-    version: Annotated[int, doc("First report: the trade's latest version. Later report: the version it made.")]
+    version: Annotated[int, doc("First report: the trade's latest version. Later report: the one it made, or 0.")]
     is_cancelled: Annotated[bool, doc("First report: whether the trade is cancelled. Later report: whether it did so.")]
+    effective_time_us: Annotated[
+        TimestampUs,
+        doc("Later report: when it counts. First report: when the change that stands counts; 0 without one."),
+    ] = 0
+
+
+class WaitingReport(Record, kw_only=True):
+    """A correction or cancellation that came before the report it names, under `execution_subject`."""
+
+    execution: Annotated[Execution, doc("The report.")]
+    fingerprint: Annotated[str, doc("Fingerprint of its content.")]
+    received_at_us: Annotated[TimestampUs, doc("When it entered the log.")]
+
+
+class AwaitedReport(Record, kw_only=True):
+    """A report that others wait for, under the `execution_subject` it will have."""
+
+    by: Annotated[tuple[str, ...], doc("Subjects of what waits, in order of arrival.")]
 
 
 class SeenMessage(Record, kw_only=True):

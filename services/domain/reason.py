@@ -31,8 +31,8 @@ class Reason(StrEnum):
     )
     EXECUTION_REFERENCE_UNKNOWN = (
         "EXECUTION_REFERENCE_UNKNOWN",
-        "A correction or cancellation names an execution that was never reported.",
-        "Ask the sender for the original report and replay.",
+        "A correction or cancellation names an execution that has not been reported; it waits for that report.",
+        "Ask the sender for the original report; when it comes, the change is applied and this closes by itself.",
     )
     EXECUTION_ALREADY_CANCELLED = (
         "EXECUTION_ALREADY_CANCELLED",
