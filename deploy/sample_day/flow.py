@@ -45,8 +45,12 @@ class Promise(Record, kw_only=True):
     late_allocations: int = 0
     late_confirmations: int = 0
     late_instructions: int = 0
+    cancellations: int = 0
+    """How many of the instructions are cancellations of others."""
     open_reasons: tuple[Reason, ...] = ()
     """One for each exception that stays open."""
+    opened_late: tuple[Reason, ...] = ()
+    """One for each exception that the late files open, and that stays open."""
     closed_late: tuple[Reason, ...] = ()
     """One for each exception that is open until the late files are there."""
     overdue: tuple[Reason, ...] = ()

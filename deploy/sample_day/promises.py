@@ -30,7 +30,9 @@ def expected(day: Day, *, seed: int) -> dict[str, Any]:
             "seed": seed,
             "trade_date": TRADE_DATE.isoformat(),
             "before_late_files": counts_before_late(day),
-            "exceptions_by_reason": _count(reason for promise in promises for reason in promise.open_reasons),
+            "exceptions_by_reason": _count(
+                reason for promise in promises for reason in (*promise.open_reasons, *promise.opened_late)
+            ),
             "exceptions_closed_by_late_files": _count(reason for promise in promises for reason in promise.closed_late),
             "exceptions_more_after_15_minutes": _count(reason for promise in promises for reason in promise.overdue),
             "duplicates_suppressed": sum(promise.duplicates for promise in promises),
@@ -49,7 +51,7 @@ def final_counts(day: Day) -> dict[str, int]:
         "allocations": sum(promise.allocations for promise in promises),
         "confirmations": sum(promise.confirmations for promise in promises),
         "instructions": sum(promise.instructions for promise in promises),
-        "exceptions": sum(len(promise.open_reasons) for promise in promises),
+        "exceptions": sum(len(promise.open_reasons) + len(promise.opened_late) for promise in promises),
         "dead_letters": sum(promise.dead_letters for promise in promises),
     }
 

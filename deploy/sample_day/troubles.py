@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from deploy.sample_day import troubled_changes as changes
 from deploy.sample_day import troubled_confirmations as confirmations
 from deploy.sample_day import troubled_data as data
 from deploy.sample_day import troubled_reports as reports
@@ -112,6 +113,33 @@ TROUBLES: tuple[Trouble, ...] = (
     _trouble("unfinished-block", 2, reports.unfinished,
              "The last fill of an order never comes.",
              "The block waits."),
+    _trouble("corrected-after-allocation", 2, changes.corrected_after_allocation,
+             "A fill is corrected in the late phase, when its block is divided and not confirmed yet.",
+             "The shares are taken back and divided anew; the new ones are confirmed and settle."),
+    _trouble("corrected-after-partial-allocation", 1, changes.corrected_after_partial_allocation,
+             "A fill is corrected in the late phase, when a part of its block is allocated and instructed.",
+             "That part is cancelled and instructed anew at the new price; the rest of the block waits."),
+    _trouble("corrected-after-instruction", 3, changes.corrected_after_instruction,
+             "A fill is corrected in the late phase, when its trade is confirmed and instructed.",
+             "The instruction is cancelled (sese.020), and the trade confirmed and instructed anew."),
+    _trouble("busted-after-instruction", 2, changes.busted_after_instruction,
+             "The only fill is cancelled in the late phase, when its trade is confirmed and instructed.",
+             "The instruction is cancelled; nothing is settled."),
+    _trouble("busted-and-done-anew", 1, changes.busted_and_done_anew,
+             "A fill is cancelled in the late phase and done anew at another price; the client had divided the block.",
+             "The client's quantities stay; each share is cancelled and instructed anew."),
+    _trouble("fill-after-allocation", 1, changes.late_fill,
+             "One more fill in the late phase, for an order that was done and settled.",
+             "It joins its block, which is divided anew."),
+    _trouble("allocation-disqualified", 1, changes.disqualified,
+             "A fill is cancelled in the late phase, and the client's allocation asks for more than is left.",
+             "All is cancelled; ALLOCATION_DISQUALIFIED stays open until the client replaces its allocation."),
+    _trouble("allocation-replaced", 2, changes.allocation_replaced,
+             "The client replaces its allocation in the late phase, when all is confirmed and instructed.",
+             "The old shares are cancelled, the new ones settle."),
+    _trouble("allocation-cancelled", 1, changes.allocation_cancelled,
+             "The client cancels its allocation in the late phase, when all is confirmed and instructed.",
+             "All is cancelled; the block waits for another allocation."),
     _trouble("late-confirmation", 6, confirmations.late,
              "The confirmation comes in the late phase.",
              "Settles when it comes."),

@@ -33,8 +33,12 @@ class PlainReader:
     def __init__(self, directory: Path = DIRECTORY) -> None:
         """Read the schemas. Raises ValueError or OSError when one cannot be used."""
         self._schemas: dict[bytes, tuple[str, Any]] = {}
+        self._defaults: dict[str, dict[str, Any]] = {}
+        """By record: what a field that an older version does not have stands for; only versions can add fields."""
         for path in sorted(directory.glob("*.avsc")):
             schema = json.loads(path.read_text(encoding="utf-8"))
+            added = {field["name"]: field["default"] for field in schema["fields"] if "default" in field}
+            self._defaults.setdefault(schema["name"], {}).update(added)
             canonical = fastavro.schema.to_parsing_canonical_form(schema)
             mark = bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
             self._schemas[mark] = schema["name"], fastavro.parse_schema(_plainer(schema))
@@ -60,13 +64,14 @@ class PlainReader:
             return None
 
     def _avro_reader(self, record: str) -> Callable[[bytes], Plain | None]:
-        schemas = self._schemas
+        schemas, defaults = self._schemas, self._defaults.get(record, {})
 
         def read(value: bytes) -> Plain | None:
             name, schema = schemas[value[2:_HEADER_BYTES]]
             if value[:2] != _MARKER or name != record:
                 return None
-            return fastavro.schemaless_reader(io.BytesIO(value[_HEADER_BYTES:]), schema, None)  # type: ignore[return-value]  # a record is a dict
+            found: Any = fastavro.schemaless_reader(io.BytesIO(value[_HEADER_BYTES:]), schema, None)
+            return found if defaults.keys() <= found.keys() else defaults | found
 
         return read
 
@@ -96,6 +101,7 @@ _REPORTS = {"F": "TRADE", "G": "TRADE_CORRECT", "H": "TRADE_CANCEL"}
 _CHANGES_4_2 = {"1": "TRADE_CANCEL", "2": "TRADE_CORRECT"}
 _INSTRUCTIONS = {"0": "NEW", "1": "REPLACE", "2": "CANCEL"}
 _CONTRA_FIRM, _BIC = "17", "B"
+_NO_EXECS = 124
 _LATEST_SECOND = "59"
 _IGNORED: Plain = {"message": "IGNORED"}
 
@@ -194,7 +200,20 @@ def _allocation(found: Mapping[int, str], fields: _Fields) -> Plain:
         "average_price": _decimal(found[6]) if 6 in found else None,
         "trade_date": _date(found[75]),
         "allocations": shares,
+        "total_allocations": int(found[892]) if 892 in found else None,
+        "last_fragment": found[893] == "Y" if 893 in found else None,
+        "executions": _allocated_executions(fields) if _NO_EXECS in found else [],
     }
+
+
+def _allocated_executions(fields: _Fields) -> list[Plain]:
+    """The entries of NoExecs (124), which senders begin with LastQty (32) or ExecID (17)."""
+    begin = next(index for index, (tag, _) in enumerate(fields) if tag == _NO_EXECS) + 1
+    first = fields[begin][0] if begin < len(fields) else 0
+    return [
+        {"execution_id": one[17], "quantity": _decimal(one[32]), "price": _decimal(one[31]) if 31 in one else None}
+        for one in _entries(fields, first=first, members=(17, 32, 31))
+    ]
 
 
 def _entries(fields: _Fields, *, first: int, members: tuple[int, ...]) -> list[dict[int, str]]:

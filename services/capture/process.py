@@ -7,12 +7,13 @@ from typing import Annotated
 
 import msgspec
 
-from services.capture import rules
+from services.capture import fragments, rules
 from services.capture import waiting as waits
 from services.capture.rules import Refusal
 from services.capture.state import (
     REFUSED_CONTENTS_MAX,
     AwaitedReport,
+    FragmentedInstruction,
     RefusedMessage,
     SeenExecution,
     SeenMessage,
@@ -48,6 +49,7 @@ EXCEPTIONS = "exceptions"
 
 _DUPLICATE = Suppress(cause="duplicate")
 _SUPERSEDED = Suppress(cause="superseded")
+_FRAGMENT = Suppress(cause="fragment")
 _NOT_AN_EXECUTION = Suppress(cause="not_an_execution")
 
 
@@ -66,9 +68,9 @@ class CaptureStage:
 
     name = SERVICE
     state_types: tuple[type[Record], ...] = (
-        SeenExecution, SeenMessage, RefusedMessage, WaitingReport, AwaitedReport,
+        SeenExecution, SeenMessage, RefusedMessage, WaitingReport, AwaitedReport, FragmentedInstruction,
     )  # fmt: skip
-    suppress_causes: tuple[str, ...] = (_DUPLICATE.cause, _SUPERSEDED.cause, _NOT_AN_EXECUTION.cause)
+    suppress_causes: tuple[str, ...] = (_DUPLICATE.cause, _SUPERSEDED.cause, _FRAGMENT.cause, _NOT_AN_EXECUTION.cause)
 
     def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
         """Turn each message into a trade, a request, a confirmation, an exception, or a counted suppression."""
@@ -265,11 +267,58 @@ def _capture_instruction(
     seen = state.get(SeenMessage, subject_id)
     if seen is not None and seen.fingerprint == fingerprint:
         return [_DUPLICATE]
+    if fragments.is_fragment(instruction):
+        return _capture_fragment(received, instruction, subject_id, fingerprint, state, now_us)
     refusal = rules.refusal_of_instruction(instruction, key=received.key)
-    if refusal is None and seen is not None:
+    if refusal is None and (seen is not None or state.get(FragmentedInstruction, subject_id) is not None):
         refusal = rules.conflict(Reason.ALLOCATION_CONFLICTS)
     if refusal is not None:
         return _refuse(_instruction_submission(instruction, subject_id, fingerprint), refusal, state, now_us)
+    return _accept_instruction(instruction, subject_id, fingerprint, state, now_us)
+
+
+def _capture_fragment(
+    received: Received,
+    fragment: AllocationInstruction,
+    subject_id: str,
+    fingerprint: str,
+    state: State,
+    now_us: int,
+) -> list[Outcome]:
+    """Hold a fragment until the accounts of all are there, under an exception that says so."""
+    held = state.get(FragmentedInstruction, subject_id)
+    if held is not None and fingerprint in held.fingerprints:
+        return [_DUPLICATE]
+    submission = _instruction_submission(fragment, subject_id, fingerprint)
+    common = fragments.common_content(fragment)
+    refusal = rules.refusal_of_part(fragment, key=received.key)
+    if refusal is None and (state.get(SeenMessage, subject_id) is not None or (held and held.common != common)):
+        refusal = rules.conflict(Reason.ALLOCATION_CONFLICTS)
+    refusal = refusal or fragments.refusal_of_fragment(fragment, held)
+    if refusal is not None:
+        return _refuse(submission, refusal, state, now_us)
+    before = () if held is None else held.allocations
+    allocations = (*before, *fragment.allocations)
+    fingerprints = (*(() if held is None else held.fingerprints), fingerprint)
+    if len(allocations) != fragment.total_allocations:
+        row = FragmentedInstruction(common=common, allocations=allocations, fingerprints=fingerprints)
+        state.put(subject_id, row)
+        if held is not None:
+            return [_FRAGMENT]
+        return _refuse(submission, fragments.incomplete(fragment, len(allocations)), state, now_us)
+    state.put(subject_id, FragmentedInstruction(common=None, allocations=(), fingerprints=fingerprints))
+    whole = fragments.joined(fragment, before)
+    refusal = rules.refusal_of_instruction(whole, key=received.key)
+    whole_fingerprint = instruction_fingerprint(whole)
+    if refusal is None:
+        return _accept_instruction(whole, subject_id, whole_fingerprint, state, now_us)
+    about = _instruction_submission(whole, subject_id, whole_fingerprint)
+    return [*_close(about, "all fragments came", state, now_us), *_refuse(about, refusal, state, now_us)]
+
+
+def _accept_instruction(
+    instruction: AllocationInstruction, subject_id: str, fingerprint: str, state: State, now_us: int
+) -> list[Outcome]:
     state.put(subject_id, SeenMessage(fingerprint=fingerprint))
     published = Publish(topic=ALLOCATION_REQUESTS, key=instruction.order_id, event=instruction)
     if state.get(RefusedMessage, subject_id) is None:

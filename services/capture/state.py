@@ -16,6 +16,7 @@ import msgspec
 
 from services.domain import identity
 from services.domain.event import (
+    AccountAllocation,
     AllocationInstruction,
     CounterpartyConfirmation,
     Execution,
@@ -56,6 +57,14 @@ class SeenMessage(Record, kw_only=True):
     """An accepted allocation instruction or confirmation, under `instruction_subject` or `confirmation_subject`."""
 
     fingerprint: Annotated[str, doc("Fingerprint of the message's content.")]
+
+
+class FragmentedInstruction(Record, kw_only=True):
+    """An allocation instruction that comes in fragments, under `instruction_subject`."""
+
+    common: Annotated[AllocationInstruction | None, doc("What all fragments say; empty once all of them are there.")]
+    allocations: Annotated[tuple[AccountAllocation, ...], doc("The accounts that have come; empty as well.")]
+    fingerprints: Annotated[tuple[str, ...], doc("Contents of the fragments that have come.")]
 
 
 class RefusedMessage(Record, kw_only=True):
@@ -107,11 +116,17 @@ INSTRUCTION_CONTENT = (
     "average_price",
     "trade_date",
     "allocations",
+    "total_allocations",
+    "last_fragment",
+    "executions",
 )
 """What makes two allocation instructions the same: all of it."""
 
 SHARE_CONTENT = ("account", "quantity", "individual_allocation_id")
 """What makes two shares of an allocation instruction the same: all of it."""
+
+ALLOCATED_EXECUTION_CONTENT = ("execution_id", "quantity", "price")
+"""What makes two fills that an allocation instruction names the same: all of it."""
 
 CONFIRMATION_CONTENT = (
     "sender",
@@ -128,6 +143,9 @@ CONFIRMATION_CONTENT = (
     "settlement_date",
 )
 """What makes two confirmations the same: all of it."""
+
+_LEFT_OUT_WHEN_EMPTY = "executions"
+"""A list that was added later: where it is empty, the content is that of the messages before."""
 
 _normalize = EXACT.normalize
 _FINGERPRINT_BYTES = 16
@@ -187,14 +205,15 @@ def _content(record: Record, names: tuple[str, ...]) -> list[object]:
     content: list[object] = []
     for name in names:
         value = getattr(record, name)
-        if value is None:
+        if value is None or (not value and name == _LEFT_OUT_WHEN_EMPTY):
             continue
         content.append(name)
         kind = type(value)  # asked once, in the loop: a call for each field took as long again as all the rest
         if kind is Decimal:
             content.append(str(_normalize(value)) if value else "0")
         elif kind is tuple:
-            content.append([_content(share, SHARE_CONTENT) for share in value])
+            parts = SHARE_CONTENT if name == "allocations" else ALLOCATED_EXECUTION_CONTENT
+            content.append([_content(part, parts) for part in value])
         else:
             content.append(value)
     return content

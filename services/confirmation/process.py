@@ -16,8 +16,9 @@ from services.confirmation.state import (
     OpenAllocation,
     OpenConfirmation,
 )
+from services.confirmation.taking_back import TakingBack
 from services.domain import identity
-from services.domain.code import ExceptionStatus
+from services.domain.code import ExceptionStatus, Function
 from services.domain.event import AllocatedTrade, ExceptionEvent, ReceivedConfirmation
 from services.domain.reason import Reason
 from services.domain.record import Record, replace
@@ -43,7 +44,7 @@ class ConfirmationStage:
         MatchGroup, OpenAllocation, OpenConfirmation, MatchedAllocation, MatchedConfirmation, Mismatch, Deadline,
         NextDeadline,
     )  # fmt: skip
-    suppress_causes: tuple[str, ...] = ("duplicate",)
+    suppress_causes: tuple[str, ...] = ("duplicate", "nothing_to_take_back")
 
     def __init__(self, *, unconfirmed_after_us: int = UNCONFIRMED_AFTER_US) -> None:
         """Take the time after which an unmatched side is shown to the desk, in microseconds."""
@@ -69,7 +70,7 @@ class ConfirmationStage:
         return desk.outcomes
 
 
-class _Desk:
+class _Desk(TakingBack):
     """One call's work: reads and writes state, and collects outcomes."""
 
     def __init__(self, state: State, *, now_us: int, unconfirmed_after_us: int) -> None:
@@ -82,6 +83,9 @@ class _Desk:
 
     def take_allocation(self, trade: AllocatedTrade, timestamp_us: int) -> None:
         """Put an allocated trade before the confirmations of its group, unless it was seen."""
+        if trade.function is Function.CANCEL:
+            self.take_back(trade, timestamp_us)
+            return
         key = trade.allocation_id
         if self._state.get(OpenAllocation, key) is not None or self._state.get(MatchedAllocation, key) is not None:
             self.outcomes.append(Suppress(cause="duplicate"))
@@ -179,9 +183,11 @@ class _Desk:
         self._end_wait(key, subject=_subject_of(confirmation), order_id=None)
         self._state.delete(OpenAllocation, allocation_id)
         self._state.delete(OpenConfirmation, key)
-        self._state.put(allocation_id, MatchedAllocation(confirmation_key=key))
+        profile = pair.ours.tolerances.profile
+        self._state.put(allocation_id, MatchedAllocation(confirmation_key=key, matching_profile=profile))
         fingerprint = rules.fingerprint(confirmation)
-        self._state.put(key, MatchedConfirmation(allocation_id=allocation_id, fingerprint=fingerprint))
+        matched = MatchedConfirmation(allocation_id=allocation_id, fingerprint=fingerprint, confirmation=confirmation)
+        self._state.put(key, matched)
 
     def _exchange_mismatch(self, allocation_id: str, pair: rules.Pair | None) -> None:
         """Open, change or close CONFIRMATION_MISMATCHED of an allocation; nothing is said when nothing changed."""

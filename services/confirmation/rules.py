@@ -57,9 +57,10 @@ class Theirs(Record, kw_only=True):
     confirmation: ReceivedConfirmation
 
     def quotes(self, ours: Ours) -> bool:
-        """Whether the confirmation names this allocation by our id or by the reference we were given."""
-        reference = self.confirmation.allocation_reference
-        return reference is not None and reference in (ours.trade.allocation_id, ours.trade.allocation_reference)
+        """Whether the confirmation names this allocation by our id, its first id, or the reference we were given."""
+        reference, trade = self.confirmation.allocation_reference, ours.trade
+        names = (trade.allocation_id, trade.allocation_reference, trade.original_allocation_id)
+        return reference is not None and reference in names
 
 
 class Comparison(Record, kw_only=True):

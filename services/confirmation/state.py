@@ -29,9 +29,10 @@ class OpenConfirmation(Record, kw_only=True):
 
 
 class MatchedAllocation(Record, kw_only=True):
-    """The allocation is confirmed; key: allocation_id."""
+    """The allocation is confirmed or taken back; key: allocation_id."""
 
-    confirmation_key: Annotated[str, doc("Key of the confirmation.")]
+    confirmation_key: Annotated[str, doc("Key of the confirmation; empty when the allocation was taken back.")]
+    matching_profile: Annotated[str, doc("Profile whose tolerances were applied.")] = ""
 
 
 class MatchedConfirmation(Record, kw_only=True):
@@ -39,6 +40,9 @@ class MatchedConfirmation(Record, kw_only=True):
 
     allocation_id: Annotated[str, doc("The allocation.")]
     fingerprint: Annotated[str, doc("Digest of its content; tells a repetition from a conflict.")]
+    confirmation: Annotated[
+        ReceivedConfirmation | None, doc("Its content: it is free again when the allocation is taken back.")
+    ] = None
 
 
 class Mismatch(Record, kw_only=True):

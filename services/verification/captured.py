@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from services.domain import identity
@@ -17,8 +18,8 @@ from services.verification.names import (
     CONFIRMATION_FIELDS,
     COUNTERPARTIES,
     EXECUTION_FIELDS,
+    PART_FIELDS,
     REQUEST_FIELDS,
-    SHARE_FIELDS,
 )
 from services.verification.plain import Plain, content_mark, named_subject
 from services.verification.rows import Columns, Rows, column, mark
@@ -39,6 +40,10 @@ TABLES: dict[str, Columns] = {
     },
     "SeenMessage": {"fingerprint": mark("fingerprint")},
     "WaitingReport": {"fingerprint": mark("fingerprint")},
+    "FragmentedInstruction": {
+        "accounts": lambda row: len(row["allocations"]),
+        "marks": lambda row: {bytes.fromhex(one) for one in row["fingerprints"]},
+    },
     "AwaitedReport": {"by": lambda row: sorted(row["by"])},
     "RefusedMessage": {
         "contents": lambda row: len(row["fingerprints"]),
@@ -47,6 +52,8 @@ TABLES: dict[str, Columns] = {
 }
 """What capture remembers."""
 
+INCOMPLETE = "ALLOCATION_INCOMPLETE"
+"""An allocation of which not all fragments came is shown as this."""
 UNKNOWN = "EXECUTION_REFERENCE_UNKNOWN"
 """What waits for the report it names is shown as this."""
 
@@ -120,6 +127,8 @@ class Captured:
         """By order, input topic and partition: offset behind the latest trade."""
         self._changes: dict[str, Change] = {}
         """By the id of the report that changes another; of several contents the one that came out, or the first."""
+        self._fragments: dict[str, dict[bytes, Plain]] = {}
+        """By allocation instruction its fragments, each content once."""
         self._standing: dict[str, str] = {}
         """By trade id: the report that stands."""
         self._awaited: dict[tuple[str, int], list[str]] = {}
@@ -140,7 +149,10 @@ class Captured:
         if message == IGNORED:
             self.ignored += not given.is_in_flight
         elif message == ALLOCATION or topic == ALLOCATIONS:
-            self._offer(_request_id(record), content_mark(record, REQUEST_FIELDS, SHARE_FIELDS), given)
+            content = content_mark(record, REQUEST_FIELDS, PART_FIELDS)
+            self._offer(_request_id(record), content, given)
+            if _is_fragment(record):
+                self._fragments.setdefault(_request_id(record), {})[content] = record
         elif topic == COUNTERPARTIES:
             self._offer(_confirmation_id(record), content_mark(record, CONFIRMATION_FIELDS), given)
         else:
@@ -174,7 +186,7 @@ class Captured:
 
     def take_request(self, entry: Entry, record: Plain) -> None:
         """Enter a record of trades.allocation-requests."""
-        mark = content_mark(record, REQUEST_FIELDS, SHARE_FIELDS)
+        mark = content_mark(record, REQUEST_FIELDS, PART_FIELDS)
         offers = self._accept(_request_id(record), mark, entry, key=record["order_id"])
         self._check_order(f"{record['order_id']}/allocations", offers, entry)
 
@@ -196,11 +208,14 @@ class Captured:
         check(V2, entry.key == key.encode(), where, "is keyed by something else than it says itself")
         subject = self._subjects.get(subject_id)
         offers = [offer for offer in subject.offers if offer.mark == mark] if subject else []
+        fragments = self._fragments.get(subject_id, {})
+        if subject is not None and not offers and mark == _whole_mark(fragments):
+            offers = [offer for offer in subject.offers if offer.mark in fragments]
         if not check(V2, bool(offers), where, "has no input of its id and content; id", subject_id):
             return []
         assert subject is not None
         check(V2, not subject.accepted, where, "is there a second time; id", subject_id)
-        subject.accepted += (offers[0].mark,)
+        subject.accepted += (*(one for one in fragments if one != mark), mark) if fragments else (mark,)
         return offers
 
     def _check_version(self, report_id: str, report: Report, entry: Entry, record: Plain) -> None:
@@ -304,12 +319,14 @@ class Captured:
             refused_min = sum(mark not in subject.accepted for _, mark in distinct)
             if self._is_superseded(subject_id, subject):
                 refused_min -= 1
+            if INCOMPLETE in open_reasons(cases):  # all that came of it is shown once
+                refused_min -= len(self._fragments.get(subject_id, ())) - 1
             self._check_missing(subject_id, subject, opened, refused_min)
             contents = [offer.mark for offer in subject.offers]
             repeated = any(contents.count(mark) > 1 for mark in subject.accepted)
             refused_max = refused_min + repeated
-            if UNKNOWN in cases:  # it may have waited first, and been refused or accepted then
-                refused_max += cases[UNKNOWN].opened
+            for reason in (UNKNOWN, INCOMPLETE):  # it may have waited first, and been refused or accepted then
+                refused_max += cases[reason].opened if reason in cases else 0
             self._judge_wait(subject_id, subject)
             bounded = opened <= refused_max or len(distinct) > REFUSED_CONTENTS_MAX
             told = (opened, "times, for at most", refused_max, "contents that were not accepted")
@@ -354,6 +371,8 @@ class Captured:
                 self._expect_superseded(rows, subject_id, partition, subject)
             elif self._is_waiting(subject_id, subject):
                 self._expect_waiting(rows, subject_id, partition, subject)
+            if subject_id in self._fragments:
+                self._compare_fragments(rows, subject_id, partition, is_whole=bool(subject.accepted))
             self._compare_refused(rows, subject_id, partition, is_changing=subject_id in changing)
         self._judge.is_quiet = False
         for (named, partition), waiting in self._awaited.items():
@@ -361,6 +380,16 @@ class Captured:
                 rows.take("AwaitedReport", named, partition)
             else:
                 rows.expect("AwaitedReport", named, partition, sorted(waiting))
+
+    def _compare_fragments(self, rows: Rows, subject_id: str, partition: int, *, is_whole: bool) -> None:
+        found = rows.take("FragmentedInstruction", subject_id, partition)
+        if found is None and INCOMPLETE not in self._cases.about(CAPTURE, subject_id):
+            return  # none of them was held
+        came = self._fragments[subject_id]
+        held = sum(len(came[one]["allocations"]) for one in found[1] if one in came) if found else 0
+        agrees = found is not None and found[1] <= came.keys() and found[0] in ((0,) if is_whole else (held, 0))
+        name = f"state.capture[{partition}] FragmentedInstruction/{subject_id}"
+        self._judge.check(V6, agrees, name, "is not remembered as its fragments say")
 
     def _is_unsettled(self, report_id: str, subject: Subject) -> bool:
         """Whether it is on its way, or a report is by which it could be released."""
@@ -386,7 +415,7 @@ class Captured:
         if is_changing:
             rows.take("RefusedMessage", subject_id, partition)
             return
-        if UNKNOWN in cases:  # what waited and was refused then is one content of two exceptions
+        if UNKNOWN in cases or INCOMPLETE in cases:  # what waited and was refused then is one content of two exceptions
             found = rows.take("RefusedMessage", subject_id, partition)
             name = f"state.capture[{partition}] RefusedMessage/{subject_id}"
             agrees = found is not None and 0 < found[0] <= opened and found[1] == open_reasons(cases)
@@ -440,6 +469,22 @@ def _change(record: Plain) -> Change:
         is_cancel=record["execution_type"] == "TRADE_CANCEL",
         time_us=record["transaction_time_us"],
     )
+
+
+def _is_fragment(record: Plain) -> bool:
+    total = record["total_allocations"]
+    return record["last_fragment"] is False or (total is not None and total != len(record["allocations"]))
+
+
+def _whole_mark(fragments: Mapping[bytes, Plain]) -> bytes | None:
+    """Content of an instruction whose fragments these are, if they are all: its accounts by name."""
+    records = list(fragments.values())
+    shares = [share for record in records for share in record["allocations"]]
+    if not records or len(shares) != records[0]["total_allocations"]:
+        return None
+    whole = {**records[0], "last_fragment": None}
+    whole["allocations"] = sorted(shares, key=lambda share: (share["account"], share["quantity"]))
+    return content_mark(whole, REQUEST_FIELDS, PART_FIELDS)
 
 
 def _request_id(record: Plain) -> str:

@@ -12,7 +12,7 @@ from services.verification.inputs import Input
 from services.verification.judge import V1, V2, V4, V6, Judge
 from services.verification.letters import place
 from services.verification.model import Entry
-from services.verification.names import ALLOCATED, ALLOCATED_FIELDS, CONFIRMATION, CONFIRMATION_FIELDS, RECEIVED
+from services.verification.names import ALLOCATED, ALLOCATED_FIELDS, CANCEL, CONFIRMATION, CONFIRMATION_FIELDS, RECEIVED
 from services.verification.plain import SEPARATOR, Plain, digest, text
 from services.verification.rows import Columns, Rows, column, mark
 
@@ -23,7 +23,11 @@ TABLES: dict[str, Columns] = {
     "OpenAllocation": {"content": lambda row: digest(row["trade"], ALLOCATED_FIELDS)},
     "OpenConfirmation": {"content": lambda row: digest(row["confirmation"], RECEIVED_FIELDS)},
     "MatchedAllocation": {"confirmation_key": column("confirmation_key")},
-    "MatchedConfirmation": {"allocation_id": column("allocation_id"), "fingerprint": mark("fingerprint")},
+    "MatchedConfirmation": {
+        "allocation_id": column("allocation_id"),
+        "fingerprint": mark("fingerprint"),
+        "content": lambda row: digest(row["confirmation"], RECEIVED_FIELDS),
+    },
     "Mismatch": {"confirmation_key": column("confirmation_key")},
     "Deadline": {"reason": column("reason"), "overdue": column("overdue"), "due_at_us": column("due_at_us")},
     "NextDeadline": {"due_at_us": column("due_at_us")},
@@ -71,7 +75,7 @@ class Side(NamedTuple):
 class Group:
     """What has one match key."""
 
-    __slots__ = ("match_key", "ours", "theirs")
+    __slots__ = ("match_key", "ours", "taken", "theirs")
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -79,11 +83,13 @@ class Group:
         """Kept once for all sides."""
         self.ours: list[Side] = []
         self.theirs: list[Side] = []
+        self.taken: list[Side] = []
+        """Allocated trades that were taken back."""
 
     @property
     def sides(self) -> list[Side]:
-        """Both."""
-        return self.ours + self.theirs
+        """All of them."""
+        return self.ours + self.theirs + self.taken
 
 
 class Confirmed:
@@ -97,7 +103,13 @@ class Confirmed:
         self._theirs: dict[str, Side] = {}
         self._groups: defaultdict[str, Group] = defaultdict(Group)
         self._matched: dict[str, str] = {}
-        """Both ways: allocation id to confirmation key and back."""
+        """Confirmation key by allocation id, of those that stand."""
+        self._claims: defaultdict[str, set[str]] = defaultdict(set)
+        """Allocation ids by the confirmation that confirms them: in the end no more than one."""
+        self._confirmed: dict[str, bytes] = {}
+        """What was said of every allocation that ever was confirmed."""
+        self._taken: set[str] = set()
+        """Allocation ids that were taken back."""
         self.duplicates = 0
         """Sides that came again."""
         self.waiting = 0
@@ -109,7 +121,25 @@ class Confirmed:
         """Enter a record of trades.allocated."""
         record = given.record
         key = record["allocation_id"]
-        self._enter(self._ours, given, key, _our_terms(record))
+        if record["function"] == CANCEL:
+            self._take_back(given, key)
+        else:
+            self._enter(self._ours, given, key, _our_terms(record))
+
+    def _take_back(self, given: Input, key: str) -> None:
+        """It leaves its group, and whatever is remembered of it now is that it has."""
+        if key in self._taken:
+            self.duplicates += not given.is_in_flight
+            return
+        if key not in self._ours:  # what it takes back was put aside: that it is taken back is remembered all the same
+            self._enter(self._ours, given, key, _our_terms(given.record))
+        side = self._ours[key]
+        group = self._groups[side.match_key]
+        group.ours.remove(side)
+        is_in_flight, is_new = given.is_in_flight or side.is_in_flight, given.is_new or side.is_new
+        self._ours[key] = side = side._replace(is_in_flight=is_in_flight, is_new=is_new)
+        group.taken.append(side)
+        self._taken.add(key)
 
     def take_confirmation(self, given: Input) -> None:
         """Enter a record of confirmations.received."""
@@ -123,7 +153,7 @@ class Confirmed:
             return
         is_ours, record = sides is self._ours, given.record
         reference = record["allocation_reference"]
-        quoted = (key, reference) if is_ours else (reference,)
+        quoted = (key, reference, record["original_allocation_id"]) if is_ours else (reference,)
         side = sides[key] = Side(
             key=key,
             match_key=self._groups[record["match_key"]].match_key or record["match_key"],
@@ -152,7 +182,6 @@ class Confirmed:
         ours = self._ours.get(allocation_id)
         known = ours is not None and ours.content == digest(record, ALLOCATED_FIELDS)
         check(V2, entry.key == allocation_id.encode(), where, "is not keyed by its allocation")
-        check(V2, allocation_id not in self._matched, where, allocation_id, "is confirmed a second time")
         key = f"{record['counterparty']}{SEPARATOR}{record['confirmation_id']}"
         theirs = self._theirs.get(key)
         named = theirs is not None and theirs.match_key == record["match_key"]
@@ -160,10 +189,20 @@ class Confirmed:
             return
         if not check(V2, named, where, allocation_id, "is confirmed by what was not received"):
             return
+        said = digest(record, (*ALLOCATED_FIELDS, "confirmation_id", "matching_profile", "settlement_amount"))
+        if record["function"] == CANCEL:
+            stands = self._matched.pop(allocation_id, None) == key
+            check(V2, stands, where, allocation_id, "is taken back by a confirmation that does not confirm it")
+            same = self._confirmed.get(allocation_id) == said
+            check(V4, same, where, allocation_id, "is taken back with other terms than it was confirmed with")
+            self._claims[key].discard(allocation_id)
+            return
+        check(V2, allocation_id not in self._confirmed, where, allocation_id, "is confirmed a second time")
+        self._confirmed[allocation_id] = said
         assert ours is not None
         assert theirs is not None
-        check(V2, key not in self._matched, where, allocation_id, "is confirmed by what confirms another")
-        self._matched[allocation_id], self._matched[key] = key, allocation_id
+        self._matched[allocation_id] = key
+        self._claims[key].add(allocation_id)
         opposed = ours.delivers != theirs.delivers and ours.hard == theirs.hard
         check(V4, opposed, where, allocation_id, "is confirmed with other terms")
         amount = ours.net_amount if ours.delivers else theirs.net_amount
@@ -181,7 +220,7 @@ class Confirmed:
                 continue
             self._judge.is_quiet = not any(side.is_new for side in group.sides)
             ours = [side for side in group.ours if side.key not in self._matched]
-            theirs = [side for side in group.theirs if side.key not in self._matched]
+            theirs = [side for side in group.theirs if not self._claims.get(side.key)]
             self._judge_left(ours, theirs)
             self.waiting += len(ours) + len(theirs)
             if ours or theirs:
@@ -215,11 +254,20 @@ class Confirmed:
     def _compare(self, rows: Rows, side: Side, deadlines: dict[int, int]) -> None:
         cases = self._cases.about(CONFIRMATION, side.subject)
         partition, other = side.partition, self._matched.get(side.key)
+        if side.fingerprint:
+            claims = sorted(self._claims.get(side.key, ()))
+            self._judge.check(V2, len(claims) <= 1, side.where, side.subject, "confirms", ", ".join(claims))
+            other = claims[0] if claims else None
+        if side.key in self._taken:
+            self._judge.check(V1, other is None, side.where, side.key, "is taken back and still confirmed")
+            self._judge.check(V1, not open_reasons(cases), side.where, side.key, "is taken back and still shown")
+            rows.expect("MatchedAllocation", side.key, partition, "")
+            return
         if other is not None:
             shown = [reason for reason in open_reasons(cases) if reason in (MISMATCHED, UNCONFIRMED, UNMATCHED)]
             self._judge.check(V1, not shown, side.where, side.subject, "is matched and still shown as", *shown)
             if side.fingerprint:
-                rows.expect("MatchedConfirmation", side.key, partition, other, side.fingerprint)
+                rows.expect("MatchedConfirmation", side.key, partition, other, side.fingerprint, side.content)
             else:
                 rows.expect("MatchedAllocation", side.key, partition, other)
             return

@@ -11,8 +11,8 @@ import pytest
 
 from services.confirmation.process import ConfirmationStage
 from services.domain import event as ev
-from services.domain.code import Side
-from services.domain.record import Record
+from services.domain.code import Function, Side
+from services.domain.record import Record, replace
 from services.domain.reference import MatchingProfile, Party, ReferenceData
 from services.stage import Outcome, Publish, Received
 from tests import samples
@@ -28,6 +28,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "net_amount": Decimal,
     "settlement_date": date.fromisoformat,
     "ref": str,
+    "first": str,
 }
 
 
@@ -40,6 +41,7 @@ class World:
         self.state = MemoryState(self.reference)
         self.stage = ConfirmationStage()
         self.now_us = samples.RECEIVED_AT_US
+        self.trades: dict[str, ev.AllocatedTrade] = {}
 
     def run(self, words: list[str]) -> list[str]:
         """Do one line; say what came of it."""
@@ -55,7 +57,8 @@ class World:
         if isinstance(event, ev.ConfirmedTrade):
             assert (outcome.topic, outcome.key) == ("trades.confirmed", event.allocation_id)
             by = f"by {event.confirmation_id} under {event.matching_profile}"
-            return f"confirmed {event.allocation_id} {by} for {event.settlement_amount}"
+            done = "confirmed" if event.function is Function.NEW else "taken back"
+            return f"{done} {event.allocation_id} {by} for {event.settlement_amount}"
         assert isinstance(event, ev.ExceptionEvent)
         assert (outcome.topic, outcome.key) == ("exceptions", event.exception_id)
         details = "; ".join(f"{name}: {value}" for name, value in event.details.items())
@@ -98,6 +101,8 @@ class World:
         changes = {name: READERS[name](value) for name, value in scenario.fields_of(words).items()}
         if "ref" in changes:
             changes["allocation_reference"] = changes.pop("ref")
+        if "first" in changes:
+            changes |= {"original_allocation_id": changes.pop("first"), "version": 2}
         return changes
 
     def allocated(self, words: list[str]) -> list[Outcome]:
@@ -105,7 +110,12 @@ class World:
         changes = self._changes(words)
         if "price" in changes:
             changes["average_price"] = changes.pop("price")
-        return self._send("trades.allocated", samples.allocated_trade(allocation_id=words[0], **changes))
+        self.trades[words[0]] = samples.allocated_trade(allocation_id=words[0], **changes)
+        return self._send("trades.allocated", self.trades[words[0]])
+
+    def takeback(self, words: list[str]) -> list[Outcome]:
+        """Our side takes it back."""
+        return self._send("trades.allocated", replace(self.trades[words[0]], function=Function.CANCEL))
 
     def confirmed(self, words: list[str]) -> list[Outcome]:
         """Their side."""

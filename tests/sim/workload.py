@@ -139,7 +139,7 @@ class Workload:
         return messages
 
     def promised_instructions(self, given_up: Collection[str]) -> int | None:
-        """How many instructions must come out in the end; None when what is processed is not what the flows say.
+        """How many instructions must stand in the end; None when what is processed is not what the flows say.
 
         `given_up` are dead letters that are not garbage and of which somebody wanted to hear no more.
         """
@@ -148,4 +148,4 @@ class Workload:
             return None
         if any(flow.promise.dead_letters for flow in self.flows):
             return None  # what follows a dead letter under its key waits for a person
-        return sum(flow.promise.instructions for flow in self.flows)
+        return sum(flow.promise.instructions - 2 * flow.promise.cancellations for flow in self.flows)

@@ -10,7 +10,8 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from services.allocation.process import OUTCOMES_PER_CALL_MAX, UNALLOCATED_AFTER_US, AllocationStage
+from services.allocation.deadlines import OUTCOMES_PER_CALL_MAX
+from services.allocation.process import UNALLOCATED_AFTER_US, AllocationStage
 from services.allocation.state import Block, NextDeadline, OpenBlock, WaitingBlock, WaitingShare
 from services.domain import identity
 from services.domain.code import AllocationPolicy, AllocationTransactionType, ExecutionType, SecurityIdSource, Side
@@ -48,6 +49,8 @@ def test_stage_fulfils_the_contract() -> None:
     fill = samples.enriched_trade(quantity=Decimal(900), cumulative_quantity=Decimal(900))
     desk.run(state, fill, samples.allocation_instruction(quantity=Decimal(5), allocations=desk.shares(FUND_X="5")))
     desk.run(state, samples.allocation_instruction(order_id="O2"))
+    replacement = {"transaction_type": AllocationTransactionType.REPLACE, "reference_id": "J0"}
+    desk.run(state, samples.allocation_instruction(order_id="O2", instruction_id="J9", **replacement))
     reference.remove(Account, reference.find(Account, "FUND-A", on=samples.TRADE_DATE).key)  # type: ignore[union-attr]
     desk.run(state, samples.enriched_trade(order_id="O3", trade_id="T3"))
     assert set(state.tables) == set(stage.state_types)
