@@ -37,7 +37,10 @@ class Message(Record, kw_only=True):
 
 
 class Promise(Record, kw_only=True):
-    """What must be there once all is sent and nothing moves any more; `late_` is what the late files bring of it."""
+    """What must stand once all is sent and nothing moves any more; `late_` is what the late files bring of it.
+
+    What they bring is below 0 where they take more back than they make anew.
+    """
 
     allocations: int = 0
     confirmations: int = 0
@@ -45,8 +48,6 @@ class Promise(Record, kw_only=True):
     late_allocations: int = 0
     late_confirmations: int = 0
     late_instructions: int = 0
-    cancellations: int = 0
-    """How many of the instructions are cancellations of others."""
     open_reasons: tuple[Reason, ...] = ()
     """One for each exception that stays open."""
     opened_late: tuple[Reason, ...] = ()

@@ -74,17 +74,15 @@ def _promise(
 
     With `is_confirmed` those before it were confirmed and instructed, and their confirmations are left over.
     """
-    changed = before + after
     settled = before if is_confirmed else 0
     left_over = (Reason.UNMATCHED_CONFIRMATION,) * settled
     return Promise(
-        allocations=before + changed,
-        late_allocations=changed,
-        confirmations=2 * settled + after,
-        late_confirmations=settled + after,
-        instructions=2 * settled + after,
-        late_instructions=settled + after,
-        cancellations=settled,
+        allocations=after,
+        late_allocations=after - before,
+        confirmations=after,
+        late_confirmations=after - settled,
+        instructions=after,
+        late_instructions=after - settled,
         opened_late=opened_late,
         overdue=(*overdue, *left_over),
     )

@@ -70,7 +70,8 @@ class PlainReader:
             name, schema = schemas[value[2:_HEADER_BYTES]]
             if value[:2] != _MARKER or name != record:
                 return None
-            found: Any = fastavro.schemaless_reader(io.BytesIO(value[_HEADER_BYTES:]), schema, None)
+            # A record is a dict.
+            found: dict[str, Any] = fastavro.schemaless_reader(io.BytesIO(value[_HEADER_BYTES:]), schema, None)  # type: ignore[assignment]
             return found if defaults.keys() <= found.keys() else defaults | found
 
         return read

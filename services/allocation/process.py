@@ -126,6 +126,10 @@ class _Desk(DeadlineDesk):
             return
         block_id = known.block_id if known else _block_id_of(trade)
         block = self._block(block_id, trade, timestamp_us)
+        if _is_frozen(block):
+            self._take_late_fill(trade, known, block_id)
+            self._advance(block_id, block)
+            return
         before = self._standing(block)
         block, is_live = self._enter(trade, known, block, block_id)
         was_live = known is not None and known.status is FillStatus.LIVE
@@ -134,6 +138,11 @@ class _Desk(DeadlineDesk):
         else:
             before = None
         self._advance(block_id, block, before)
+
+    def _take_late_fill(self, trade: EnrichedTrade, known: Fill | None, block_id: str) -> None:
+        fill = known or rules.fill_of(trade, block_id=block_id, status=FillStatus.LATE, previous=None)
+        open_reason = self._exchange_fill_exception(trade, known, rules.too_late(trade, known))
+        self._state.put(trade.trade_id, replace(fill, version=trade.version, open_reason=open_reason))
 
     def _enter(self, trade: EnrichedTrade, known: Fill | None, block: Block, block_id: str) -> tuple[Block, bool]:
         """The block with the report in it, and whether its fill is part of it now."""
@@ -221,7 +230,8 @@ class _Desk(DeadlineDesk):
     def _change(self, change: AllocationInstruction, block: Block, block_id: str) -> tuple[Block, Standing | None]:
         """Replace or cancel an instruction, whatever became of it; a replacement takes the original's place."""
         original = self._kept(change.order_id, change.reference_id) if change.reference_id else None
-        if original is None or not _can_change(original, change, block_id):
+        is_applied = original is not None and original.status is InstructionStatus.APPLIED
+        if original is None or not _can_change(original, change, block_id) or (is_applied and _is_frozen(block)):
             self._keep(KeptInstruction(block_id=block_id, status=InstructionStatus.ENDED, instruction=change))
             self._refuse_instruction(change, rules.unsupported_change(change))
             reference_id = change.reference_id
@@ -240,7 +250,7 @@ class _Desk(DeadlineDesk):
         status = InstructionStatus.ENDED if is_cancel else InstructionStatus.PENDING
         self._keep(KeptInstruction(block_id=block_id, status=status, instruction=change))
         instead = () if is_cancel else (change.instruction_id,)
-        place = block.pending.index(original_id)
+        place = block.pending.index(original_id) if original_id in block.pending else len(block.pending)
         pending = (*block.pending[:place], *instead, *block.pending[place + 1 :])
         return replace(block, pending=pending), before
 
@@ -344,6 +354,11 @@ class _Desk(DeadlineDesk):
     def retry_block(self, block_id: str) -> None:
         """Try to divide a block that waited."""
         self._advance(block_id, self._remembered(block_id))
+
+
+def _is_frozen(block: Block) -> bool:
+    """Whether it was divided by a version of this service that did not remember its shares, and so stays as it is."""
+    return block.allocated_quantity > 0 and block.newest_share is None
 
 
 def _was_applied(kept: KeptInstruction) -> bool:

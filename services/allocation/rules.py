@@ -9,7 +9,7 @@ from typing import final
 
 from services.allocation.state import Block, Fill, FillStatus, Report, Terms, Totals
 from services.domain.allocation_reject import allocation_reject_code
-from services.domain.code import AllocationPolicy, SecurityIdSource
+from services.domain.code import AllocationPolicy, ExecutionType, SecurityIdSource
 from services.domain.event import AllocationInstruction, Charge, EnrichedTrade
 from services.domain.money import EXACT, add
 from services.domain.reason import Reason
@@ -185,6 +185,35 @@ def overdue(block: Block) -> Refusal:
         reason=Reason.BLOCK_UNALLOCATED,
         message=f"The block of order {block.order_id} {state}: {details['filled']} filled, {expected} expected, "
         f"{details['allocated']} allocated.",
+        details=details,
+    )
+
+
+# --- reports for a block that cannot be divided anew -----------------------------------------------------------------
+
+
+def too_late(trade: EnrichedTrade, known: Fill | None) -> Refusal | None:
+    """Judge a report for a block whose shares are not remembered. None: it takes back what was never in the block."""
+    details = {
+        "execution_id": trade.execution_id,
+        "execution_type": text(trade.execution_type),
+        "version": text(trade.version),
+        "quantity": text(trade.quantity),
+        "price": text(trade.price),
+    }
+    if known is not None and known.status is FillStatus.LIVE:
+        return Refusal(
+            reason=Reason.AMENDED_AFTER_ALLOCATION,
+            message=f"Fill {trade.trade_id} was amended by {trade.execution_id} after its block was allocated; "
+            f"allocated were {text(known.quantity)} at {text(known.price)}.",
+            details=details,
+        )
+    if trade.execution_type is ExecutionType.TRADE_CANCEL:
+        return None
+    return Refusal(
+        reason=Reason.FILL_AFTER_ALLOCATION,
+        message=f"Fill {trade.execution_id} of {details['quantity']} at {details['price']} came after its block was "
+        "allocated; it is not in the block.",
         details=details,
     )
 

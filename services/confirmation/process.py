@@ -84,7 +84,7 @@ class _Desk(TakingBack):
     def take_allocation(self, trade: AllocatedTrade, timestamp_us: int) -> None:
         """Put an allocated trade before the confirmations of its group, unless it was seen."""
         if trade.function is Function.CANCEL:
-            self.take_back(trade, timestamp_us)
+            self.take_back(trade)
             return
         key = trade.allocation_id
         if self._state.get(OpenAllocation, key) is not None or self._state.get(MatchedAllocation, key) is not None:
@@ -180,13 +180,15 @@ class _Desk(TakingBack):
         self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=allocation_id, event=rules.confirmed_trade(pair)))
         self._exchange_mismatch(allocation_id, None)
         self._end_wait(allocation_id, subject=allocation_id, order_id=trade.order_id)
-        self._end_wait(key, subject=_subject_of(confirmation), order_id=None)
+        due_at_us = self._end_wait(key, subject=_subject_of(confirmation), order_id=None)
         self._state.delete(OpenAllocation, allocation_id)
         self._state.delete(OpenConfirmation, key)
         profile = pair.ours.tolerances.profile
         self._state.put(allocation_id, MatchedAllocation(confirmation_key=key, matching_profile=profile))
         fingerprint = rules.fingerprint(confirmation)
-        matched = MatchedConfirmation(allocation_id=allocation_id, fingerprint=fingerprint, confirmation=confirmation)
+        matched = MatchedConfirmation(
+            allocation_id=allocation_id, fingerprint=fingerprint, confirmation=confirmation, due_at_us=due_at_us
+        )
         self._state.put(key, matched)
 
     def _exchange_mismatch(self, allocation_id: str, pair: rules.Pair | None) -> None:
@@ -219,11 +221,13 @@ class _Desk(TakingBack):
         self._state.put(key, Deadline(reason=reason, due_at_us=due_at_us))
         self._note_deadline(due_at_us)
 
-    def _end_wait(self, key: str, *, subject: str, order_id: str | None) -> None:
+    def _end_wait(self, key: str, *, subject: str, order_id: str | None) -> int:
+        """End the wait of an open side, and tell when it was due."""
         deadline = self._state.get(Deadline, key)
         self._state.delete(Deadline, key)
         if deadline is not None and deadline.overdue:
             self._close(deadline.reason, subject=subject, order_id=order_id)
+        return 0 if deadline is None else deadline.due_at_us
 
     def _note_deadline(self, due_at_us: int) -> None:
         earliest = self._state.get(NextDeadline, SINGLETON)

@@ -43,6 +43,7 @@ class MatchedConfirmation(Record, kw_only=True):
     confirmation: Annotated[
         ReceivedConfirmation | None, doc("Its content: it is free again when the allocation is taken back.")
     ] = None
+    due_at_us: Annotated[TimestampUs, doc("When it was due, and is again when it is free.")] = 0
 
 
 class Mismatch(Record, kw_only=True):

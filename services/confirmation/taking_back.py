@@ -7,6 +7,7 @@ next version of the allocation as soon as that comes.
 from __future__ import annotations
 
 from services.confirmation.state import (
+    Deadline,
     MatchedAllocation,
     MatchedConfirmation,
     MatchGroup,
@@ -28,7 +29,7 @@ class TakingBack:
     outcomes: list[Outcome]
     _state: State
 
-    def take_back(self, trade: AllocatedTrade, timestamp_us: int) -> None:
+    def take_back(self, trade: AllocatedTrade) -> None:
         """Take an allocation out of its group, and out of what was confirmed; `trade` is the event that says so."""
         allocation_id = trade.allocation_id
         matched = self._state.get(MatchedAllocation, allocation_id)
@@ -46,7 +47,7 @@ class TakingBack:
             left = tuple(key for key in group.allocations if key != allocation_id)
             self._evaluate(trade.match_key, replace(group, allocations=left))
             return
-        confirmation = self._freed(matched.confirmation_key, timestamp_us)
+        confirmation = self._freed(matched.confirmation_key)
         confirmed = confirmed_cancellation(trade, confirmation, matched.matching_profile)
         self.outcomes.append(Publish(topic="trades.confirmed", key=allocation_id, event=confirmed))
         confirmations = (*group.confirmations, matched.confirmation_key)
@@ -58,14 +59,15 @@ class TakingBack:
         self._end_wait(allocation_id, subject=allocation_id, order_id=trade.order_id)
         self._state.delete(OpenAllocation, allocation_id)
 
-    def _freed(self, key: str, timestamp_us: int) -> ReceivedConfirmation:
-        """Put a confirmation that was matched among the open ones again."""
+    def _freed(self, key: str) -> ReceivedConfirmation:
+        """Put a confirmation that was matched among the open ones again; its time counts from when it came."""
         row = self._state.get(MatchedConfirmation, key)
         assert row is not None, f"confirmation {key!r} has matched but is not remembered"
         assert row.confirmation is not None, f"confirmation {key!r} was matched before its content was kept"
         self._state.delete(MatchedConfirmation, key)
         self._state.put(key, OpenConfirmation(confirmation=row.confirmation))
-        self._await(key, Reason.UNMATCHED_CONFIRMATION, timestamp_us)
+        self._state.put(key, Deadline(reason=Reason.UNMATCHED_CONFIRMATION, due_at_us=row.due_at_us))
+        self._note_deadline(row.due_at_us)
         return row.confirmation
 
     # --- what the desk itself does ----------------------------------------------------------------------------------
@@ -79,10 +81,10 @@ class TakingBack:
     def _exchange_mismatch(self, allocation_id: str, pair: None) -> None:
         raise NotImplementedError
 
-    def _end_wait(self, key: str, *, subject: str, order_id: str | None) -> None:
+    def _end_wait(self, key: str, *, subject: str, order_id: str | None) -> int:
         raise NotImplementedError
 
-    def _await(self, key: str, reason: Reason, timestamp_us: int) -> None:
+    def _note_deadline(self, due_at_us: int) -> None:
         raise NotImplementedError
 
 

@@ -141,12 +141,12 @@ class Reason(StrEnum):
     )
     AMENDED_AFTER_ALLOCATION = (
         "AMENDED_AFTER_ALLOCATION",
-        "A fill was corrected or cancelled after its block was allocated. No longer raised: the block is divided anew.",
+        "A fill was changed after an earlier release allocated its block, whose shares are not remembered.",
         "Reverse the allocation with client and counterparty; nothing was changed automatically.",
     )
     FILL_AFTER_ALLOCATION = (
         "FILL_AFTER_ALLOCATION",
-        "A fill arrived for a block that was complete and allocated. No longer raised: the block is divided anew.",
+        "A fill arrived for a block that an earlier release allocated, whose shares are not remembered.",
         "Ask the sender; book the fill under an order of its own.",
     )
     ALLOCATION_TEMPLATE_MISSING = (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from services.domain import identity
 from services.domain.code import Side
 from services.verification.cases import Cases, open_reasons
+from services.verification.fragments import is_fragment, whole_mark
 from services.verification.inputs import Input
 from services.verification.judge import V1, V2, V3, V6, V7, V10, Judge
 from services.verification.letters import place
@@ -151,7 +151,7 @@ class Captured:
         elif message == ALLOCATION or topic == ALLOCATIONS:
             content = content_mark(record, REQUEST_FIELDS, PART_FIELDS)
             self._offer(_request_id(record), content, given)
-            if _is_fragment(record):
+            if is_fragment(record):
                 self._fragments.setdefault(_request_id(record), {})[content] = record
         elif topic == COUNTERPARTIES:
             self._offer(_confirmation_id(record), content_mark(record, CONFIRMATION_FIELDS), given)
@@ -209,7 +209,7 @@ class Captured:
         subject = self._subjects.get(subject_id)
         offers = [offer for offer in subject.offers if offer.mark == mark] if subject else []
         fragments = self._fragments.get(subject_id, {})
-        if subject is not None and not offers and mark == _whole_mark(fragments):
+        if subject is not None and not offers and mark == whole_mark(fragments):
             offers = [offer for offer in subject.offers if offer.mark in fragments]
         if not check(V2, bool(offers), where, "has no input of its id and content; id", subject_id):
             return []
@@ -469,22 +469,6 @@ def _change(record: Plain) -> Change:
         is_cancel=record["execution_type"] == "TRADE_CANCEL",
         time_us=record["transaction_time_us"],
     )
-
-
-def _is_fragment(record: Plain) -> bool:
-    total = record["total_allocations"]
-    return record["last_fragment"] is False or (total is not None and total != len(record["allocations"]))
-
-
-def _whole_mark(fragments: Mapping[bytes, Plain]) -> bytes | None:
-    """Content of an instruction whose fragments these are, if they are all: its accounts by name."""
-    records = list(fragments.values())
-    shares = [share for record in records for share in record["allocations"]]
-    if not records or len(shares) != records[0]["total_allocations"]:
-        return None
-    whole = {**records[0], "last_fragment": None}
-    whole["allocations"] = sorted(shares, key=lambda share: (share["account"], share["quantity"]))
-    return content_mark(whole, REQUEST_FIELDS, PART_FIELDS)
 
 
 def _request_id(record: Plain) -> str:

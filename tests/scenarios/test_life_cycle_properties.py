@@ -203,7 +203,8 @@ def _interleaved(data: st.DataObject, reports: list[Message], others: list[list[
 
 def _check_conserved(chain: StageChain, account: str, reports: list[Execution]) -> None:
     """Quantity and cash of what stands, from the fills to the instructions."""
-    fills = {trade.trade_id: trade for trade in chain.events["trades.enriched"]}  # type: ignore[attr-defined]
+    enriched: list[Any] = chain.events["trades.enriched"]
+    fills = {trade.trade_id: trade for trade in enriched}
     live: list[Any] = [fill for fill in fills.values() if fill.execution_type is not ExecutionType.TRADE_CANCEL]
     allocated: list[Any] = chain.standing("trades.allocated")
     given = sum(trade.quantity for trade in allocated)

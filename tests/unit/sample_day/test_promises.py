@@ -166,10 +166,10 @@ def _standing(events: Iterable[Ending]) -> list[Ending]:
     stands: dict[str, Ending] = {}
     for event in events:
         name = event.instruction_id if isinstance(event, SettlementInstruction) else event.allocation_id
-        if event.function is Function.CANCEL:
-            assert replace(stands.pop(name), function=Function.CANCEL) == event
-        else:
+        if event.function is Function.NEW:
             stands[name] = event
+        else:
+            assert replace(stands.pop(name), function=Function.CANCEL) == event
     return list(stands.values())
 
 
