@@ -1,7 +1,8 @@
 """Troubles that come when all seemed done: fills and allocations changed after they were allocated or instructed.
 
 The changes are sent in the late phase, when everything before them has settled down. They move more cash than any
-tolerance allows, so that a confirmation of the old terms never confirms the new ones.
+tolerance allows, so that a confirmation of the old terms never confirms the new ones. Allocations in fragments,
+out of order, or with the fills they divide, are sent on the day itself.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from decimal import Decimal
 
 from deploy.sample_day.dealer import Dealer, Order, Report, Wish
 from deploy.sample_day.flow import Flow, Message, Promise
-from deploy.sample_day.plain import all_allocated
+from deploy.sample_day.plain import all_allocated, settled, stuck
 from services.domain.code import AllocationPolicy, AllocationTransactionType, Function
-from services.domain.event import AllocatedTrade
+from services.domain.event import AllocatedExecution, AllocatedTrade, Execution
 from services.domain.money import add, multiply
 from services.domain.reason import Reason
 from services.domain.record import replace
@@ -191,3 +192,57 @@ def allocation_cancelled(dealer: Dealer, _number: int) -> Flow:
     before = all_allocated(dealer, case.order, day)
     promise = _promise(len(before), 0, is_confirmed=True, overdue=(Reason.BLOCK_UNALLOCATED,))
     return case.flow([*day, *case.confirmed(before, after=day)], late, promise)
+
+
+# --- allocations that say more, or come in other ways, on the day itself ---------------------------------------------
+
+
+def in_fragments(dealer: Dealer, _number: int) -> Flow:
+    """The client's allocation comes in two fragments, the last one first."""
+    case = _Case(dealer, _EXPLICIT)
+    fills, _ = case.report()
+    whole = dealer.instruction(case.order, case.order.shares)
+    total = len(whole.allocations)
+    parts = [
+        replace(whole, allocations=whole.allocations[1:], total_allocations=total, last_fragment=True),
+        replace(whole, allocations=whole.allocations[:1], total_allocations=total, last_fragment=False),
+    ]
+    return settled(dealer, case.order, fills + dealer.allocating(case.order, parts, after_us=fills[-1].at_us))
+
+
+def _named(fills: Sequence[Message]) -> tuple[AllocatedExecution, ...]:
+    reports = [message.event for message in fills if isinstance(message.event, Execution)]
+    return tuple(
+        AllocatedExecution(execution_id=one.execution_id, quantity=one.quantity, price=one.price) for one in reports
+    )
+
+
+def with_executions(dealer: Dealer, _number: int) -> Flow:
+    """The client's allocation names the fills that it divides."""
+    case = _Case(dealer, _EXPLICIT)
+    fills, _ = case.report()
+    whole = replace(dealer.instruction(case.order, case.order.shares), executions=_named(fills))
+    return settled(dealer, case.order, fills + dealer.allocating(case.order, [whole], after_us=fills[-1].at_us))
+
+
+def with_busted_execution(dealer: Dealer, _number: int) -> Flow:
+    """The client's allocation names a fill that was busted, and done anew under another ExecID."""
+    case = _Case(dealer, _EXPLICIT)
+    first, *rest = case.fills
+    bust, anew = replace(first, changes=0, is_cancel=True), Report(quantity=first.quantity, price=first.price)
+    reported = dealer.reported(dealer.executions(case.order, [first, bust, anew, *rest]))
+    named = _named([reported[0], *reported[3:]])
+    stale = replace(dealer.instruction(case.order, case.order.shares), executions=named)
+    messages = reported + dealer.allocating(case.order, [stale], after_us=reported[-1].at_us)
+    reasons = (Reason.ALLOCATION_EXECUTION_UNKNOWN,)
+    return stuck(case.order, messages, open_reasons=reasons, overdue=(Reason.BLOCK_UNALLOCATED,))
+
+
+def replaced_before_original(dealer: Dealer, _number: int) -> Flow:
+    """The client's replacement comes before the allocation that it replaces."""
+    case = _Case(dealer, _EXPLICIT)
+    fills, _ = case.report()
+    first = dealer.instruction(case.order, [(case.order.shares[0][0], case.order.quantity)])
+    second = dealer.instruction(case.order, case.order.shares, replaces=first)
+    messages = fills + dealer.allocating(case.order, [second, first], after_us=fills[-1].at_us)
+    return settled(dealer, case.order, messages)

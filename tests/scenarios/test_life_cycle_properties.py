@@ -30,7 +30,7 @@ from tests.scenarios.test_life_cycle import ALLOCATIONS, CONFIRMATIONS, EXECUTIO
 from tests.support.stage_chain import StageChain, reference_of
 
 ACCOUNTS = ("FUND-A", "FUND-B")
-CASES = 1_000
+CASES = 700
 TOO_MUCH = {"OVER_ALLOCATION": "ALLOCATION_DISQUALIFIED"}
 """The same trouble: whether an instruction was applied before it did not fit depends on the order by nature."""
 

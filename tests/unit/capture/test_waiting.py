@@ -142,7 +142,7 @@ def _history(choices: list[tuple[int, bool]], *, is_busted: bool) -> list[Execut
     return reports
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1_200, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=6),
     st.booleans(),
