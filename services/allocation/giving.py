@@ -35,10 +35,18 @@ class Standing(NamedTuple):
         )
 
 
+class Planned(NamedTuple):
+    """A share of a division, under the id it has if nothing is taken back."""
+
+    share: Share
+    source: str
+    ordinal: int
+
+
 _Lineage = tuple[str, str, int]
 
 
-def _lineage(given: GivenShare) -> _Lineage:
+def _lineage(given: GivenShare | Planned) -> _Lineage:
     """What two versions of a share have in common."""
     return given.source, given.share.account, given.ordinal
 
@@ -67,53 +75,83 @@ class GivingDesk(Desk):
         live = [(trade_id, fill) for trade_id, fill in self._fills(block) if fill.status is FillStatus.LIVE]
         return division.composition_of(block, live)
 
-    def _give(self, block: Block, shares: Sequence[GivenShare], before: Standing | None) -> Block:
+    def _give(self, block: Block, shares: Sequence[Planned], before: Standing | None) -> Block:
         """Publish the shares of a division; `before` is what stood until it was made anew."""
-        if before is None and not shares:
-            return block
-        composition = self._composition(block) if shares else None
         if before is not None:
-            kept = self._kept_shares(block, shares, composition, before)
-            taken = [given for given in before.shares if _lineage(given) not in kept]
-            for given in taken:
-                self._take_back(given, before)
-            version = before.block.version + bool(taken)
-            block = replace(block, version=version, newest_share=None)
-            shares = [kept.get(_lineage(given)) or _in_version(given, version) for given in shares]
-        for given in shares:
-            block = self._link(block, given)
-            if given.chain is None and self._state.get(WaitingShare, given.share.allocation_id) is None:
+            return self._give_anew(block, shares, before)
+        if not shares:
+            return block
+        composition, newest = self._composition(block), block.newest_share
+        for planned in shares:
+            self._give_one(planned, block, composition, previous=newest)
+            newest = planned.share.allocation_id
+        return replace(block, newest_share=newest)
+
+    def _give_one(
+        self, planned: Planned, block: Block, composition: division.Composition, *, previous: str | None
+    ) -> None:
+        """Publish a share for the first time, or let it wait, under an exception that says why."""
+        share, terms = planned.share, block.terms
+        assert terms is not None, "a block that has shares has fills, and these gave it terms"
+        found = division.find_account_chain(share, block=block, terms=terms, reference=self._state.reference)
+        chain = found if type(found) is SettlementChain else None
+        given = GivenShare(
+            share=share,
+            source=planned.source,
+            ordinal=planned.ordinal,
+            version=block.version,
+            chain=chain,
+            previous=previous,
+        )
+        self._state.put(share.allocation_id, given)
+        if chain is None:
+            assert type(found) is Refusal
+            self._open(found, subject=share.allocation_id, order_id=block.order_id)
+            self._state.put(share.allocation_id, WaitingShare(reason=found.reason, share=share))
+            return
+        trade = division.allocated_trade(given, block=block, terms=terms, composition=composition, chain=chain)
+        self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=trade.match_key, event=trade))
+
+    def _give_anew(self, block: Block, shares: Sequence[Planned], before: Standing) -> Block:
+        """Keep what comes out as it was, take the rest back, and publish what takes its place."""
+        composition = self._composition(block) if shares else None
+        kept = {} if composition is None else self._kept_shares(block, shares, composition, before)
+        taken = [given for given in before.shares if _lineage(given) not in kept]
+        for given in taken:
+            self._take_back(given, before)
+        block = replace(block, version=before.block.version + bool(taken), newest_share=None)
+        for planned in shares:
+            previous, old = block.newest_share, kept.get(_lineage(planned))
+            if old is None:
                 assert composition is not None
-                self._release(given.share.allocation_id, block, composition)
+                anew = _in_version(planned, block.version)
+                self._give_one(anew, block, composition, previous=previous)
+                newest = anew.share.allocation_id
+            else:
+                newest = old.share.allocation_id
+                if old.previous != previous:
+                    self._state.put(newest, replace(old, previous=previous))
+            block = replace(block, newest_share=newest)
         return block
 
-    def _link(self, block: Block, given: GivenShare) -> Block:
-        allocation_id = given.share.allocation_id
-        self._state.put(allocation_id, replace(given, previous=block.newest_share))
-        return replace(block, newest_share=allocation_id)
-
     def _kept_shares(
-        self,
-        block: Block,
-        shares: Sequence[GivenShare],
-        composition: division.Composition | None,
-        before: Standing,
+        self, block: Block, shares: Sequence[Planned], composition: division.Composition, before: Standing
     ) -> dict[_Lineage, GivenShare]:
         """The standing shares that come out as they were; one that waits has published nothing that could differ."""
+        assert block.terms is not None, "a block that is divided has fills, and these gave it terms"
+        now = Standing(block, block.terms, composition, ())
         stood = {_lineage(given): given for given in before.shares}
         kept = {}
-        for given in shares:
-            old = stood.get(_lineage(given))
-            if old is None or composition is None or block.terms is None:
+        for planned in shares:
+            old = stood.get(_lineage(planned))
+            if old is None:
                 continue
-            again = replace(old, share=replace(given.share, allocation_id=old.share.allocation_id))
-            if old.chain is None:
-                is_same = again == old
-            else:
-                now = Standing(block, block.terms, composition, ())
-                is_same = now.trade_of(again, old.chain) == before.trade_of(old, old.chain)
+            again = replace(old, share=replace(planned.share, allocation_id=old.share.allocation_id))
+            is_same = (
+                again == old if old.chain is None else now.trade_of(again, old.chain) == before.trade_of(old, old.chain)
+            )
             if is_same:
-                kept[_lineage(given)] = old
+                kept[_lineage(planned)] = old
         return kept
 
     def _take_back(self, given: GivenShare, before: Standing) -> None:
@@ -128,49 +166,37 @@ class GivingDesk(Desk):
         trade = replace(before.trade_of(given, given.chain), function=Function.CANCEL)
         self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=trade.match_key, event=trade))
 
-    def _release(self, allocation_id: str, block: Block, composition: division.Composition) -> None:
-        """Publish a share if its account can settle it; otherwise let it wait, under one exception that says why."""
-        given, terms = self._state.get(GivenShare, allocation_id), block.terms
-        assert given is not None, f"share {allocation_id} was listed as given"
+    def retry_share(self, allocation_id: str) -> None:
+        """Try to publish a share that waited, with the cash it was given."""
+        waiting, given = self._state.get(WaitingShare, allocation_id), self._state.get(GivenShare, allocation_id)
+        assert waiting is not None, f"share {allocation_id} was listed as waiting"
+        assert given is not None, f"share {allocation_id} waits and was never given"
+        block = self._remembered(waiting.share.block_id)
+        terms = block.terms
         assert terms is not None, "a block that has shares has fills, and these gave it terms"
         found = division.find_account_chain(given.share, block=block, terms=terms, reference=self._state.reference)
-        waiting = self._state.get(WaitingShare, allocation_id)
         missing = found if type(found) is Refusal else None
-        before = waiting.reason if waiting else None
-        self._exchange(before, missing, subject=allocation_id, order_id=block.order_id)
+        self._exchange(waiting.reason, missing, subject=allocation_id, order_id=block.order_id)
         if missing is not None:
-            if missing.reason is not before:
+            if missing.reason is not waiting.reason:
                 self._state.put(allocation_id, WaitingShare(reason=missing.reason, share=given.share))
             return
         assert type(found) is SettlementChain
-        if waiting is not None:
-            self._state.delete(WaitingShare, allocation_id)
+        self._state.delete(WaitingShare, allocation_id)
         self._state.put(allocation_id, replace(given, chain=found))
+        composition = self._composition(block)
         trade = division.allocated_trade(given, block=block, terms=terms, composition=composition, chain=found)
         self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=trade.match_key, event=trade))
 
-    def retry_share(self, allocation_id: str) -> None:
-        """Try to publish a share that waited, with the cash it was given."""
-        waiting = self._state.get(WaitingShare, allocation_id)
-        assert waiting is not None, f"share {allocation_id} was listed as waiting"
-        block = self._remembered(waiting.share.block_id)
-        self._release(allocation_id, block, self._composition(block))
 
-
-def given_shares(source: str, shares: Sequence[Share], ordinals: Sequence[int], version: int) -> list[GivenShare]:
-    """Shares of one instruction or template that are about to be given."""
-    return [
-        GivenShare(share=share, source=source, ordinal=ordinal, version=version, chain=None, previous=None)
-        for share, ordinal in zip(shares, ordinals, strict=True)
-    ]
-
-
-def _in_version(given: GivenShare, version: int) -> GivenShare:
-    """The same share under the id of another version."""
-    if given.version == version:
-        return given
-    share = given.share
+def _in_version(planned: Planned, version: int) -> Planned:
+    """The same share under the id of a version."""
+    share = planned.share
     allocation_id = identity.allocation_id(
-        block=share.block_id, instruction=given.source, account=share.account, ordinal=given.ordinal, version=version
+        block=share.block_id,
+        instruction=planned.source,
+        account=share.account,
+        ordinal=planned.ordinal,
+        version=version,
     )
-    return replace(given, version=version, share=replace(share, allocation_id=allocation_id))
+    return planned._replace(share=replace(share, allocation_id=allocation_id))

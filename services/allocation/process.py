@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from services.allocation import division, rules
 from services.allocation.deadlines import OUTCOMES_PER_CALL_MAX, DeadlineDesk
 from services.allocation.desk import NAME, OUTPUT_TOPIC
-from services.allocation.giving import Standing, given_shares
+from services.allocation.giving import Planned, Standing
 from services.allocation.rules import Refusal
 from services.allocation.state import (
     AwaitedInstruction,
@@ -263,7 +263,7 @@ class _Desk(DeadlineDesk):
     def _advance(self, block_id: str, block: Block, before: Standing | None = None) -> None:
         """Do with the block whatever can be done now; the one place where a block is written."""
         missing: Refusal | None = None
-        shares: list[GivenShare] = []
+        shares: list[Planned] = []
         if rules.is_complete(block) and (block.left_quantity > 0 or block.pending):
             terms = block.terms
             assert terms is not None, "a block that is complete has fills, and these gave it terms"
@@ -285,7 +285,7 @@ class _Desk(DeadlineDesk):
         return None if account is None else account.allocation_policy
 
     def _allocate_by_policy(
-        self, block_id: str, block: Block, terms: Terms, policy: AllocationPolicy, shares: list[GivenShare]
+        self, block_id: str, block: Block, terms: Terms, policy: AllocationPolicy, shares: list[Planned]
     ) -> tuple[Block, Refusal | None]:
         """Divide the block if its account has a standing rule; say what reference data is missing for that."""
         if policy is AllocationPolicy.EXPLICIT or block.left_quantity == 0:
@@ -299,7 +299,7 @@ class _Desk(DeadlineDesk):
         return _allocated(block_id, block, terms, policy, policy.value, portions, shares), None
 
     def _judge_pending(
-        self, block_id: str, block: Block, terms: Terms, policy: AllocationPolicy, shares: list[GivenShare]
+        self, block_id: str, block: Block, terms: Terms, policy: AllocationPolicy, shares: list[Planned]
     ) -> Block:
         for instruction_id in block.pending:
             kept = self._listed(block, instruction_id)
@@ -372,11 +372,11 @@ def _allocated(
     policy: AllocationPolicy,
     source: str,
     portions: tuple[division.Portion, ...],
-    shares: list[GivenShare],
+    shares: list[Planned],
 ) -> Block:
     """The block with these portions given away; adds them to the shares that are to be published."""
     divided = division.shares_of(block, terms, block_id=block_id, source=source, portions=portions)
-    shares += given_shares(source, divided, [portion.ordinal for portion in portions], block.version)
+    shares += [Planned(share, source, portion.ordinal) for share, portion in zip(divided, portions, strict=True)]
     given = add(block.allocated_quantity, *[portion.quantity for portion in portions])
     assert given <= block.totals.quantity, "more was given away than the block has"
     return replace(block, allocated_quantity=given, policy=policy)
