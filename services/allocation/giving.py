@@ -168,9 +168,10 @@ class GivingDesk(Desk):
 
     def retry_share(self, allocation_id: str) -> None:
         """Try to publish a share that waited, with the cash it was given."""
-        waiting, given = self._state.get(WaitingShare, allocation_id), self._state.get(GivenShare, allocation_id)
+        waiting = self._state.get(WaitingShare, allocation_id)
         assert waiting is not None, f"share {allocation_id} was listed as waiting"
-        assert given is not None, f"share {allocation_id} waits and was never given"
+        remembered = self._state.get(GivenShare, allocation_id)
+        given = remembered or _of_earlier_release(waiting.share)
         block = self._remembered(waiting.share.block_id)
         terms = block.terms
         assert terms is not None, "a block that has shares has fills, and these gave it terms"
@@ -183,10 +184,16 @@ class GivingDesk(Desk):
             return
         assert type(found) is SettlementChain
         self._state.delete(WaitingShare, allocation_id)
-        self._state.put(allocation_id, replace(given, chain=found))
+        if remembered is not None:
+            self._state.put(allocation_id, replace(remembered, chain=found))
         composition = self._composition(block)
         trade = division.allocated_trade(given, block=block, terms=terms, composition=composition, chain=found)
         self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=trade.match_key, event=trade))
+
+
+def _of_earlier_release(share: Share) -> GivenShare:
+    """A share that waits since before shares were remembered; its block stays as it is."""
+    return GivenShare(share=share, source="", ordinal=0, version=1, chain=None, previous=None)
 
 
 def _in_version(planned: Planned, version: int) -> Planned:

@@ -133,10 +133,7 @@ class BlockAudit:
     def named_by(self, change: Request) -> bool:
         """Whether what it changes is here, and nothing else has changed that."""
         return any(
-            one.instruction_id == change.reference_id
-            and one.sender == change.sender
-            and not self.is_ended(one)
-            and not open_reasons(self.request_cases[one.subject])
+            one.instruction_id == change.reference_id and one.sender == change.sender and self.is_standing(one)
             for one in self.block.requests
         )
 

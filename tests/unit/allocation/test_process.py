@@ -16,7 +16,13 @@ from services.allocation.state import Block, GivenShare, NextDeadline, OpenBlock
 from services.domain import identity
 from services.domain.code import AllocationPolicy, AllocationTransactionType, ExecutionType, SecurityIdSource, Side
 from services.domain.record import Record, replace
-from services.domain.reference import Account, AllocationTemplate, Instrument, ReferenceData
+from services.domain.reference import (
+    Account,
+    AllocationTemplate,
+    Instrument,
+    ReferenceData,
+    StandingSettlementInstruction,
+)
 from services.stage import Stage, Suppress
 from tests import samples
 from tests.memory_state import MemoryState
@@ -457,3 +463,21 @@ def test_a_late_fill_of_such_a_block_is_shown_until_it_is_taken_back() -> None:
 
     assert desk.allocated(outcomes) == []
     assert desk.said(outcomes) == [("OPEN", "FILL_AFTER_ALLOCATION"), ("CLOSED", "FILL_AFTER_ALLOCATION")]
+
+
+def test_a_share_that_waits_since_an_earlier_release_goes_on() -> None:
+    """Its account's data arrives after the upgrade."""
+    reference = desk.reference_data(AllocationPolicy.SINGLE)
+    chain = desk.settlement_instruction("FUND-A")
+    reference.remove(StandingSettlementInstruction, chain.key)
+    state = MemoryState(reference)
+    desk.run(state, samples.enriched_trade())
+    ((block_id, block),) = state.scan(Block)
+    state.put(block_id, replace(block, newest_share=None))
+    del state.tables[GivenShare]
+    reference.put(chain)
+
+    outcomes = AllocationStage().on_time(state, desk.NOW_US)
+
+    assert [trade.account for trade in desk.allocated(outcomes)] == ["FUND-A"]
+    assert state.tables[WaitingShare] == {}
