@@ -273,7 +273,8 @@ def _capture_instruction(
     if refusal is None and (seen is not None or state.get(FragmentedInstruction, subject_id) is not None):
         refusal = rules.conflict(Reason.ALLOCATION_CONFLICTS)
     if refusal is not None:
-        return _refuse(_instruction_submission(instruction, subject_id, fingerprint), refusal, state, now_us)
+        about = _instruction_submission(instruction, subject_id, fingerprint)
+        return _refuse(about, rules.with_reject_code(refusal), state, now_us)
     return _accept_instruction(instruction, subject_id, fingerprint, state, now_us)
 
 
@@ -296,7 +297,7 @@ def _capture_fragment(
         refusal = rules.conflict(Reason.ALLOCATION_CONFLICTS)
     refusal = refusal or fragments.refusal_of_fragment(fragment, held)
     if refusal is not None:
-        return _refuse(submission, refusal, state, now_us)
+        return _refuse(submission, rules.with_reject_code(refusal), state, now_us)
     before = () if held is None else held.allocations
     allocations = (*before, *fragment.allocations)
     fingerprints = (*(() if held is None else held.fingerprints), fingerprint)
@@ -313,7 +314,10 @@ def _capture_fragment(
     if refusal is None:
         return _accept_instruction(whole, subject_id, whole_fingerprint, state, now_us)
     about = _instruction_submission(whole, subject_id, whole_fingerprint)
-    return [*_close(about, "all fragments came", state, now_us), *_refuse(about, refusal, state, now_us)]
+    return [
+        *_close(about, "all fragments came", state, now_us),
+        *_refuse(about, rules.with_reject_code(refusal), state, now_us),
+    ]
 
 
 def _accept_instruction(

@@ -13,11 +13,12 @@ from typing import Annotated
 
 from services.capture.state import SeenExecution
 from services.domain import checks
+from services.domain.allocation_reject import allocation_reject_code
 from services.domain.code import AllocationTransactionType, ExecutionType, SecurityIdSource
 from services.domain.event import AllocationInstruction, CounterpartyConfirmation, Execution
 from services.domain.money import add
 from services.domain.reason import Reason
-from services.domain.record import Record, doc
+from services.domain.record import Record, doc, replace
 
 _SHOWN_CHARACTERS_MAX = 80
 _MISSING = "missing"
@@ -300,6 +301,12 @@ def _sum(instruction: AllocationInstruction) -> Refusal | None:
         finding=f"the accounts' sum was {shown(total)}, expected the block's quantity {shown(instruction.quantity)}",
         details={"quantity": shown(instruction.quantity), "allocations_sum": shown(total)},
     )
+
+
+def with_reject_code(refusal: Refusal) -> Refusal:
+    """The refusal of an allocation instruction with the code that FIX has for it, which its sender understands."""
+    code = str(allocation_reject_code(refusal.reason))
+    return replace(refusal, details=refusal.details | {"allocation_reject_code": code})
 
 
 # --- what a message says against what was accepted before ------------------------------------------------------------
