@@ -110,7 +110,7 @@ class _Desk(TakingBack):
     def _known_fingerprint(self, key: str) -> str | None:
         matched = self._state.get(MatchedConfirmation, key)
         if matched is not None:
-            return matched.fingerprint
+            return matched.fingerprint if matched.confirmation is None else rules.fingerprint(matched.confirmation)
         waiting = self._state.get(OpenConfirmation, key)
         return None if waiting is None else rules.fingerprint(waiting.confirmation)
 
@@ -185,10 +185,7 @@ class _Desk(TakingBack):
         self._state.delete(OpenConfirmation, key)
         profile = pair.ours.tolerances.profile
         self._state.put(allocation_id, MatchedAllocation(confirmation_key=key, matching_profile=profile))
-        fingerprint = rules.fingerprint(confirmation)
-        matched = MatchedConfirmation(
-            allocation_id=allocation_id, fingerprint=fingerprint, confirmation=confirmation, due_at_us=due_at_us
-        )
+        matched = MatchedConfirmation(allocation_id=allocation_id, confirmation=confirmation, due_at_us=due_at_us)
         self._state.put(key, matched)
 
     def _exchange_mismatch(self, allocation_id: str, pair: rules.Pair | None) -> None:

@@ -39,9 +39,10 @@ class MatchedConfirmation(Record, kw_only=True):
     """The confirmation found its allocation; key: sender and confirmation id."""
 
     allocation_id: Annotated[str, doc("The allocation.")]
-    fingerprint: Annotated[str, doc("Digest of its content; tells a repetition from a conflict.")]
+    fingerprint: Annotated[str, doc("Digest of its content, of one that was matched before its content was kept.")] = ""
     confirmation: Annotated[
-        ReceivedConfirmation | None, doc("Its content: it is free again when the allocation is taken back.")
+        ReceivedConfirmation | None,
+        doc("Its content: tells a repetition from a conflict, and is free again with its allocation."),
     ] = None
     due_at_us: Annotated[TimestampUs, doc("When it was due, and is again when it is free.")] = 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from decimal import Decimal
 from typing import NamedTuple
@@ -13,8 +12,8 @@ from services.verification.judge import V1, V2, V4, V6, Judge
 from services.verification.letters import place
 from services.verification.model import Entry
 from services.verification.names import ALLOCATED, ALLOCATED_FIELDS, CANCEL, CONFIRMATION, CONFIRMATION_FIELDS, RECEIVED
-from services.verification.plain import SEPARATOR, Plain, digest, text
-from services.verification.rows import Columns, Rows, column, mark
+from services.verification.plain import SEPARATOR, Plain, digest
+from services.verification.rows import Columns, Rows, column
 
 RECEIVED_FIELDS = (*CONFIRMATION_FIELDS, "match_key")
 MISMATCHED, UNCONFIRMED, UNMATCHED = "CONFIRMATION_MISMATCHED", "UNCONFIRMED", "UNMATCHED_CONFIRMATION"
@@ -25,7 +24,6 @@ TABLES: dict[str, Columns] = {
     "MatchedAllocation": {"confirmation_key": column("confirmation_key")},
     "MatchedConfirmation": {
         "allocation_id": column("allocation_id"),
-        "fingerprint": mark("fingerprint"),
         "content": lambda row: digest(row["confirmation"], RECEIVED_FIELDS),
     },
     "Mismatch": {"confirmation_key": column("confirmation_key")},
@@ -45,8 +43,8 @@ class Side(NamedTuple):
     key: str
     match_key: str
     content: bytes
-    fingerprint: bytes
-    """How the service recognises a confirmation; empty for an allocated trade."""
+    is_ours: bool
+    """Whether it is an allocated trade."""
     hard: bytes
     """What has to agree without any tolerance."""
     equal: bytes
@@ -69,7 +67,7 @@ class Side(NamedTuple):
     @property
     def where(self) -> str:
         """The record."""
-        return f"{RECEIVED if self.fingerprint else ALLOCATED}[{self.partition}]@{self.offset}"
+        return f"{ALLOCATED if self.is_ours else RECEIVED}[{self.partition}]@{self.offset}"
 
 
 class Group:
@@ -158,7 +156,7 @@ class Confirmed:
             key=key,
             match_key=self._groups[record["match_key"]].match_key or record["match_key"],
             content=digest(record, ALLOCATED_FIELDS if is_ours else RECEIVED_FIELDS),
-            fingerprint=b"" if is_ours else _confirmation_mark(record),
+            is_ours=is_ours,
             hard=digest(terms, ("account", "isin", "currency", "quantity", "trade_date", "settlement_date")),
             equal=digest(terms, ("quantity", "price", "net_amount", "settlement_date", "currency")),
             quantity=record["quantity"],
@@ -254,7 +252,7 @@ class Confirmed:
     def _compare(self, rows: Rows, side: Side, deadlines: dict[int, int]) -> None:
         cases = self._cases.about(CONFIRMATION, side.subject)
         partition, other = side.partition, self._matched.get(side.key)
-        if side.fingerprint:
+        if not side.is_ours:
             claims = sorted(self._claims.get(side.key, ()))
             self._judge.check(V2, len(claims) <= 1, side.where, side.subject, "confirms", ", ".join(claims))
             other = claims[0] if claims else None
@@ -266,19 +264,19 @@ class Confirmed:
         if other is not None:
             shown = [reason for reason in open_reasons(cases) if reason in (MISMATCHED, UNCONFIRMED, UNMATCHED)]
             self._judge.check(V1, not shown, side.where, side.subject, "is matched and still shown as", *shown)
-            if side.fingerprint:
-                rows.expect("MatchedConfirmation", side.key, partition, other, side.fingerprint, side.content)
+            if not side.is_ours:
+                rows.expect("MatchedConfirmation", side.key, partition, other, side.content)
             else:
                 rows.expect("MatchedAllocation", side.key, partition, other)
             return
-        rows.expect("OpenConfirmation" if side.fingerprint else "OpenAllocation", side.key, partition, side.content)
+        rows.expect("OpenAllocation" if side.is_ours else "OpenConfirmation", side.key, partition, side.content)
         self._compare_deadline(rows, side, deadlines)
         if MISMATCHED in cases and cases[MISMATCHED].is_open:
             self._compare_mismatch(rows, side, cases[MISMATCHED])
 
     def _compare_deadline(self, rows: Rows, side: Side, deadlines: dict[int, int]) -> None:
         """Each side that waits has a deadline; `deadlines` collects the first of each partition."""
-        reason = UNMATCHED if side.fingerprint else UNCONFIRMED
+        reason = UNCONFIRMED if side.is_ours else UNMATCHED
         expected = (reason, self._is_open(side, reason))
         found = rows.take("Deadline", side.key, side.partition)
         name = f"state.confirmation[{side.partition}] Deadline/{side.key}"
@@ -318,11 +316,6 @@ class Confirmed:
 
 def _our_terms(record: Plain) -> Plain:
     return {**record, "price": record["average_price"]}
-
-
-def _confirmation_mark(record: Plain) -> bytes:
-    content = SEPARATOR.join(f"{name}={text(record[name])}" for name in RECEIVED_FIELDS)
-    return hashlib.sha256(content.encode()).digest()[:16]
 
 
 def _name_in(confirmation_key: str) -> str:
