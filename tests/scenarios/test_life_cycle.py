@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -255,9 +256,7 @@ async def test_the_whole_app(codec: FormatCodec, tmp_path: Path) -> None:
                     value = codec.encode(sent.topic, sent.event)
                     log.send([OutgoingRecord(sent.topic, sent.key.encode(), value)])
             expected = {topic: sum(chain.counts[topic] for _, chain, _ in orders) for topic in SHOWN}
-            await until(
-                lambda expected=expected: _counts(_found(log, codec)) == expected, f"what comes of line {number}"
-            )
+            await until(partial(_has_come, log, codec, expected), f"what comes of line {number}")
     assert sorted(tell(_found(log, codec))) == sorted(
         line for told in IN_MEMORY for step in told.steps for line in step.expected
     )
@@ -269,6 +268,10 @@ def _found(log: MemoryLog, codec: FormatCodec) -> dict[str, list[Record]]:
     late = Reason.INSTRUCTION_CANCELLED_LATE
     found["exceptions"] = [one for one in found["exceptions"] if getattr(one, "reason", None) != late]
     return found
+
+
+def _has_come(log: MemoryLog, codec: FormatCodec, expected: dict[str, int]) -> bool:
+    return _counts(_found(log, codec)) == expected
 
 
 def _counts(found: Mapping[str, list[Record]]) -> dict[str, int]:

@@ -161,11 +161,15 @@ def _net(trade: CapturedTrade, charged: Decimal) -> Decimal:
 Ending = TypeVar("Ending", AllocatedTrade, ConfirmedTrade, SettlementInstruction)
 
 
+def _id_of(event: AllocatedTrade | SettlementInstruction) -> str:
+    return event.instruction_id if isinstance(event, SettlementInstruction) else event.allocation_id
+
+
 def _standing(events: Iterable[Ending]) -> list[Ending]:
     """What was not taken back: an event and its end have one id and say the same."""
     stands: dict[str, Ending] = {}
     for event in events:
-        name = event.instruction_id if isinstance(event, SettlementInstruction) else event.allocation_id
+        name = _id_of(event)
         if event.function is Function.NEW:
             stands[name] = event
         else:
