@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from services.adapters.disk_files import DiskFiles
-from services.adapters.iso20022 import Sese023Renderer
+from services.adapters.iso20022 import MessageRenderer
 from services.adapters.kafka_log import KafkaLog
 from services.adapters.kafka_timeouts import DEFAULT_TIMEOUTS, Timeouts
 from services.adapters.reference_files import topic_of
@@ -102,8 +102,12 @@ REFERENCE_TOPICS: Mapping[str, type[ReferenceRecord]] = {topic_of(kind): kind fo
 """Compacted topic of each kind of reference data."""
 
 
-def _renderer(settings: Settings) -> Sese023Renderer:
-    return Sese023Renderer(Path(settings.sese023_schema) if settings.sese023_schema else None)
+def _renderer(settings: Settings) -> MessageRenderer:
+    return MessageRenderer(_path(settings.sese023_schema), _path(settings.sese020_schema))
+
+
+def _path(name: str) -> Path | None:
+    return Path(name) if name else None
 
 
 def make_codec() -> FormatCodec:

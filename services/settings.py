@@ -52,7 +52,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """POSTTRADE_DEAD_LETTER_SHARE_MAX: share of a service's last 1,000 records that may fail; beyond it the service
     stops in place until it is restarted. 1 switches the limit off."""
     sese023_schema: str = ""
-    """POSTTRADE_SESE023_SCHEMA: official XSD to validate with; empty: the derived one that is shipped."""
+    """POSTTRADE_SESE023_SCHEMA: official XSD to validate instructions with; empty: the derived one that is shipped."""
+    sese020_schema: str = ""
+    """POSTTRADE_SESE020_SCHEMA: the same for the cancellation of an instruction."""
     log_level: str = "info"
     """POSTTRADE_LOG_LEVEL: debug, info, warning or error."""
     replication_factor: int = -1

@@ -1,7 +1,7 @@
 """The sample day: its files, what of them is still to be sent, and what must come out.
 
-The day has two phases: the day itself, then what arrives late: reference data that was missing, and confirmations
-that were waited for.
+The day has two phases: the day itself, then what arrives late: reference data that was missing, confirmations that were
+waited for, and changes of what was settled.
 """
 
 from __future__ import annotations
@@ -52,7 +52,14 @@ WATCHED = (
 )
 """Topics whose growth is shown while the service works."""
 
-OVERDUE_REASONS = frozenset({Reason.BLOCK_UNALLOCATED, Reason.UNCONFIRMED, Reason.UNMATCHED_CONFIRMATION})
+OVERDUE_REASONS = frozenset(
+    {
+        Reason.BLOCK_UNALLOCATED,
+        Reason.UNCONFIRMED,
+        Reason.UNMATCHED_CONFIRMATION,
+        Reason.INSTRUCTION_CANCELLED_LATE,
+    }
+)
 """Exceptions that come by the clock alone: whoever looks later sees more of them."""
 
 INPUT_TOPICS = (EXECUTIONS.topic, FIX_TOPIC, ALLOCATIONS.topic, CONFIRMATIONS.topic)
@@ -80,10 +87,9 @@ def phases(data: Path = DATA) -> tuple[Phase, Phase]:
             (data / "confirmations.jsonl", CONFIRMATIONS),
         ),
     )
-    late = Phase(
-        "what arrives late", (data / "late" / "reference",), ((data / "late" / "confirmations.jsonl", CONFIRMATIONS),)
-    )
-    return day, late
+    arriving = data / "late"
+    files = tuple((arriving / path.name, kind) for path, kind in day.files if (arriving / path.name).exists())
+    return day, Phase("what arrives late", (arriving / "reference",), files)
 
 
 class SampleDay:

@@ -233,10 +233,12 @@ class Dealer:
         """The order's fills, or the given reports, with running quantities."""
         steps = self.fills(order) if reports is None else reports
         live: dict[int, Decimal] = {}
+        roots: list[int] = []  # of each step the fill it is about
         executions: list[Execution] = []
         at_us = order.starts_us
         for position, step in enumerate(steps):
-            changed = position if step.changes is None else step.changes
+            changed = position if step.changes is None else roots[step.changes]
+            roots.append(changed)
             live[changed] = Decimal(0) if step.is_cancel else step.quantity
             filled = add(*live.values())
             executions.append(
@@ -339,6 +341,10 @@ class Dealer:
             messages.append(Message(topic=topic, at_us=after_us, event=instruction))
         return messages
 
+    def in_late_phase(self, messages: Sequence[Message]) -> list[Message]:
+        """The same messages in the evening, in their order."""
+        return [replace(message, at_us=_LATE_US + number * SECOND_US) for number, message in enumerate(messages)]
+
     def front_office(self, order: Order, executions: Sequence[Execution]) -> list[Message]:
         """The reports of an order, and what its client says about it."""
         messages = self.reported(executions)
@@ -346,11 +352,14 @@ class Dealer:
             return messages
         # Some clients divide before the order is done, some in two parts; both must come to the same.
         early = self.random.randrange(5) == 0
-        after_us = order.starts_us if early else messages[-1].at_us
+        return messages + self.dividing(order, after_us=order.starts_us if early else messages[-1].at_us)
+
+    def dividing(self, order: Order, *, after_us: int) -> list[Message]:
+        """What the client says about the division of the whole block, in one part or two."""
         cut = 1 if self.random.randrange(4) == 0 else len(order.shares)
         parts = [part for part in (order.shares[:cut], order.shares[cut:]) if part]
         instructions = [self.instruction(order, part) for part in parts]
-        return messages + self.allocating(order, instructions, after_us=after_us)
+        return self.allocating(order, instructions, after_us=after_us)
 
     # --- confirmations -----------------------------------------------------------------------------------------------
 

@@ -37,7 +37,10 @@ class Message(Record, kw_only=True):
 
 
 class Promise(Record, kw_only=True):
-    """What must be there once all is sent and nothing moves any more; `late_` is what the late files bring of it."""
+    """What must stand once all is sent and nothing moves any more; `late_` is what the late files bring of it.
+
+    What they bring is below 0 where they take more back than they make anew.
+    """
 
     allocations: int = 0
     confirmations: int = 0

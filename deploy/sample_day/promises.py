@@ -13,9 +13,9 @@ from deploy.sample_day.troubles import TROUBLES
 
 COUNTS = {
     "executions": "execution reports that can be read, repeated, changed and refused ones included",
-    "allocations": "events on `trades.allocated`",
-    "confirmations": "events on `trades.confirmed`",
-    "instructions": "events on `settlement.instructions`",
+    "allocations": "trades on `trades.allocated` that were not taken back",
+    "confirmations": "trades on `trades.confirmed` that were not taken back",
+    "instructions": "instructions on `settlement.instructions` that were not cancelled",
     "exceptions": "exceptions that are open",
     "dead_letters": "records on `dead-letters`",
 }

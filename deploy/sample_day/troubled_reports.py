@@ -118,6 +118,20 @@ def busted(dealer: Dealer, number: int) -> Flow:
     return stuck(order, dealer.reported([fill, replace(bust, leaves_quantity=Decimal(0))]))
 
 
+def change_before_original(dealer: Dealer, number: int) -> Flow:
+    """The first fill is corrected twice, and all of it is reported backwards: the last correction comes first."""
+    order = dealer.order(_on_each_road(_BLOCK, number))
+    first, *rest = dealer.fills(order)
+    tick = order.security.tick
+    prices = [add(first.price, multiply(tick, Decimal(step))) for step in (1, 2)]
+    changes = [replace(first, price=price, changes=step) for step, price in enumerate(prices)]
+    executions = dealer.executions(order, [first, *changes, *rest])
+    messages = dealer.front_office(order, executions)
+    times = [message.at_us for message in messages[:3]]
+    backwards = [replace(message, at_us=at_us) for message, at_us in zip(messages[2::-1], times, strict=True)]
+    return settled(dealer, order, [*backwards, *messages[3:]])
+
+
 def correction_of_unknown(dealer: Dealer, number: int) -> Flow:
     """A correction of an execution id that no report has."""
     order, execution = _single(dealer, number)

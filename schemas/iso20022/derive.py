@@ -1,4 +1,4 @@
-"""Write sese.023.001.11.xsd from the message model of python-iso20022 (see README.md beside this file).
+"""Write the schemas of settlement messages from the message model of python-iso20022 (see README.md beside this file).
 
     python schemas/iso20022/derive.py
 
@@ -21,10 +21,29 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 PACKAGE = "python-iso20022"
-MODULE = "python_iso20022.sese.sese_023_001_11"
-MESSAGE_CLASS = "Sese02300111"
-NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:sese.023.001.11"
-TARGET = Path(__file__).with_name("sese.023.001.11.xsd")
+MESSAGES = ("sese.020.001.07", "sese.023.001.11")
+"""Cancellation request, and instruction."""
+
+
+def module_of(message: str) -> str:
+    """Where the package has the model of a message."""
+    return f"python_iso20022.sese.{message.replace('.', '_')}"
+
+
+def class_of(message: str) -> str:
+    """Name of the message's dataclass, which the model adds to the names of its types."""
+    return message.replace(".", "").capitalize()
+
+
+def namespace_of(message: str) -> str:
+    """XML namespace of the message."""
+    return f"urn:iso:std:iso:20022:tech:xsd:{message}"
+
+
+def target_of(message: str) -> Path:
+    """The file its schema is written to."""
+    return Path(__file__).with_name(f"{message}.xsd")
+
 
 _SIMPLE_TYPES = {"str": "string", "Decimal": "decimal", "bool": "boolean", "XmlDate": "date", "XmlDateTime": "dateTime"}
 _FACETS = {
@@ -76,16 +95,17 @@ def _facet_value(value: Any) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
-def derived_schema() -> str:
-    """Give the text of the schema. Raises ValueError if the model has something that would be lost."""
-    message = getattr(importlib.import_module(MODULE), MESSAGE_CLASS)
+def derived_schema(name: str) -> str:
+    """Give the text of a message's schema. Raises ValueError if the model has something that would be lost."""
+    message = getattr(importlib.import_module(module_of(name)), class_of(name))
+    namespace = namespace_of(name)
     complex_types, enumerations = _collect(message)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f"<!-- Derived from {PACKAGE} {importlib.metadata.version(PACKAGE)} (MIT) by derive.py; see README.md. -->",
         "<!-- Not the schema that ISO 20022 publishes. Do not edit: run derive.py. -->",
-        f'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns="{NAMESPACE}"'
-        f' targetNamespace="{NAMESPACE}" elementFormDefault="qualified">',
+        f'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns="{namespace}"'
+        f' targetNamespace="{namespace}" elementFormDefault="qualified">',
         '  <xs:element name="Document" type="Document"/>',
     ]
     named = {_type_name(cls): _complex_type(cls) for cls in complex_types}
@@ -123,7 +143,9 @@ def _fields(cls: type[Any]) -> list[ModelField]:
 def _type_name(cls: type[Any]) -> str:
     """Give the ISO name: the model adds the message to the class name, and keeps odd spellings in Meta."""
     name: str = getattr(getattr(cls, "Meta", None), "name", cls.__name__)
-    return name if name == MESSAGE_CLASS else name.removesuffix(MESSAGE_CLASS)
+    for message in map(class_of, MESSAGES):
+        name = name if name == message else name.removesuffix(message)
+    return name
 
 
 def _complex_type(cls: type[Any]) -> str:
@@ -197,4 +219,5 @@ def _enumeration(cls: type[enum.Enum]) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(derived_schema(), encoding="utf-8")
+    for one in MESSAGES:
+        target_of(one).write_text(derived_schema(one), encoding="utf-8")

@@ -210,6 +210,8 @@ def _default(value: Any, carried: dict[str, Any]) -> Any:
             return value.toordinal() - EPOCH_ORDINAL
         case Enum():
             return value.value
+        case ():
+            return []
         case None | bool() | int() | str():
             return value
     raise ValueError(f"default was {type(value).__name__}, which a schema cannot hold")

@@ -105,6 +105,7 @@ _REPORTS = {"F": "TRADE", "G": "TRADE_CORRECT", "H": "TRADE_CANCEL"}
 _CHANGES_4_2 = {"1": "TRADE_CANCEL", "2": "TRADE_CORRECT"}
 _INSTRUCTIONS = {"0": "NEW", "1": "REPLACE", "2": "CANCEL"}
 _CONTRA_FIRM, _BIC = "17", "B"
+_NO_EXECS = 124
 _LATEST_SECOND = "59"
 _IGNORED: Plain = {"message": "IGNORED"}
 
@@ -215,7 +216,20 @@ def _allocation(found: Mapping[int, str], fields: _Fields) -> Plain:
         "average_price": _decimal(found[6]) if 6 in found else None,
         "trade_date": _date(found[75]),
         "allocations": shares,
+        "total_allocations": int(found[892]) if 892 in found else None,
+        "last_fragment": found[893] == "Y" if 893 in found else None,
+        "executions": _allocated_executions(fields) if _NO_EXECS in found else [],
     }
+
+
+def _allocated_executions(fields: _Fields) -> list[Plain]:
+    """The entries of NoExecs (124), which senders begin with LastQty (32) or ExecID (17)."""
+    begin = next(index for index, (tag, _) in enumerate(fields) if tag == _NO_EXECS) + 1
+    first = fields[begin][0] if begin < len(fields) else 0
+    return [
+        {"execution_id": one[17], "quantity": _decimal(one[32]), "price": _decimal(one[31]) if 31 in one else None}
+        for one in _entries(fields, first=first, members=(17, 32, 31))
+    ]
 
 
 def _entries(fields: _Fields, *, first: int, members: tuple[int, ...]) -> list[dict[int, str]]:

@@ -10,12 +10,17 @@ from collections.abc import Iterator, Mapping
 
 from lxml import etree
 
-_NAMESPACE = "{urn:iso:std:iso:20022:tech:xsd:sese.023.001.11}"
-_ROOT, _MESSAGE = f"{_NAMESPACE}Document", f"{_NAMESPACE}SctiesSttlmTxInstr"
+_MESSAGES = {
+    "{urn:iso:std:iso:20022:tech:xsd:sese.020.001.07}": "SctiesTxCxlReq",
+    "{urn:iso:std:iso:20022:tech:xsd:sese.023.001.11}": "SctiesSttlmTxInstr",
+}
+"""Namespace and message element of an instruction's cancellation, and of an instruction."""
 
 
 def read_message(value: bytes) -> Mapping[str, Mapping[str, str]]:
-    """One field `elements`: the text of each element by its path below SctiesSttlmTxInstr, attributes as `path@name`.
+    """One field `elements`: the text of each element by its path below the message element, attributes as `path@name`.
+
+    The message element itself is there, too, under an empty path: it says which message it is.
 
     Raises ValueError when it is no such message, or says something twice or between its elements.
     """
@@ -25,17 +30,18 @@ def read_message(value: bytes) -> Mapping[str, Mapping[str, str]]:
     except etree.XMLSyntaxError:
         raise ValueError("not well-formed XML") from None
     children = list(root)
-    if root.tag != _ROOT or [child.tag for child in children] != [_MESSAGE]:
-        raise ValueError("not one sese.023.001.11")
-    elements: dict[str, str] = {}
-    for path, text in _said(children[0], ""):
+    namespace = str(root.tag).removesuffix("Document")
+    if [child.tag for child in children] != [f"{namespace}{_MESSAGES.get(namespace)}"]:
+        raise ValueError("not one sese.020.001.07 or sese.023.001.11")
+    elements: dict[str, str] = {"": _MESSAGES[namespace]}
+    for path, text in _said(children[0], "", namespace):
         if path in elements:
             raise ValueError("an element is there twice")
         elements[path] = text
     return {"elements": elements}
 
 
-def _said(element: etree._Element, path: str) -> Iterator[tuple[str, str]]:
+def _said(element: etree._Element, path: str, namespace: str) -> Iterator[tuple[str, str]]:
     for name, text in element.attrib.items():
         yield f"{path}@{name!s}", str(text)
     children = list(element)
@@ -46,7 +52,7 @@ def _said(element: etree._Element, path: str) -> Iterator[tuple[str, str]]:
         raise ValueError("holds text between its elements")
     for child in children:
         tag = str(child.tag)  # that of a comment is no name
-        if not tag.startswith(_NAMESPACE) or (child.tail or "").strip():
+        if not tag.startswith(namespace) or (child.tail or "").strip():
             raise ValueError("holds what is no element of the message")
-        name = tag.removeprefix(_NAMESPACE)
-        yield from _said(child, f"{path}/{name}" if path else name)
+        name = tag.removeprefix(namespace)
+        yield from _said(child, f"{path}/{name}" if path else name, namespace)

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from services.allocation.rules import Refusal
-from services.allocation.state import Block, Fill, Share, Terms
+from services.allocation.state import Block, Fill, GivenShare, Share, Terms
 from services.domain import identity
 from services.domain.code import Side
 from services.domain.event import AllocatedTrade, Charge, SettlementChain
@@ -112,7 +112,10 @@ def quantity_division(quantity: Decimal, weights: Sequence[Decimal], *, denomina
 def shares_of(
     block: Block, terms: Terms, *, block_id: str, source: str, portions: Sequence[Portion]
 ) -> tuple[Share, ...]:
-    """Give each portion its cash, final however late it is published. `source` is the AllocID, TEMPLATE or SINGLE."""
+    """Give each portion its cash, final however late it is published. `source` is the AllocID, TEMPLATE or SINGLE.
+
+    Their ids are those of the block's version.
+    """
     totals = block.totals
     quantities = [portion.quantity for portion in portions]
     gross = _divide_amount(totals.gross_amount, block, quantities, currency=terms.currency)
@@ -122,7 +125,11 @@ def shares_of(
         _share(
             portion,
             allocation_id=identity.allocation_id(
-                block=block_id, instruction=source, account=portion.account, ordinal=portion.ordinal
+                block=block_id,
+                instruction=source,
+                account=portion.account,
+                ordinal=portion.ordinal,
+                version=block.version,
             ),
             block_id=block_id,
             side=terms.side,
@@ -266,9 +273,10 @@ def _missing(reason: Reason, *, on: date, **names: str) -> Refusal:
 
 
 def allocated_trade(
-    share: Share, *, block: Block, terms: Terms, composition: Composition, chain: SettlementChain
+    given: GivenShare, *, block: Block, terms: Terms, composition: Composition, chain: SettlementChain
 ) -> AllocatedTrade:
     """Write the share as an event."""
+    share = given.share
     key = identity.match_key(
         counterparty=terms.counterparty,
         account=share.account,
@@ -305,4 +313,13 @@ def allocated_trade(
         account_chain=chain,
         match_key=key,
         received_at_us=composition.received_at_us,
+        version=given.version,
+        original_allocation_id=None if given.version == 1 else _first_id(given),
+    )
+
+
+def _first_id(given: GivenShare) -> str:
+    share = given.share
+    return identity.allocation_id(
+        block=share.block_id, instruction=given.source, account=share.account, ordinal=given.ordinal
     )

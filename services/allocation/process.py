@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from services.allocation import allocate_by, division, rules
+from services.allocation.deadlines import OUTCOMES_PER_CALL_MAX, DeadlineDesk
+from services.allocation.desk import NAME, OUTPUT_TOPIC
+from services.allocation.giving import Planned, Standing
 from services.allocation.rules import Refusal
 from services.allocation.state import (
-    SINGLETON,
+    AwaitedInstruction,
     Block,
     Fill,
     FillStatus,
+    GivenShare,
     InstructionStatus,
     KeptInstruction,
     NextDeadline,
     OpenBlock,
-    Share,
     Terms,
     WaitingBlock,
     WaitingShare,
 )
 from services.domain import identity
-from services.domain.code import AllocationPolicy, AllocationTransactionType, ExceptionStatus, ExecutionType
-from services.domain.event import AllocationInstruction, EnrichedTrade, ExceptionEvent, SettlementChain
+from services.domain.code import AllocationPolicy, AllocationTransactionType, ExecutionType
+from services.domain.event import AllocationInstruction, EnrichedTrade
 from services.domain.money import add
 from services.domain.reason import Reason
-from services.domain.record import Record, replace
+from services.domain.record import Decimal, Record, replace
 from services.domain.reference import Account, ReferenceData
-from services.stage import Outcome, Publish, Received, State, Suppress
+from services.stage import Outcome, Received, State, Suppress
 
-NAME = "allocation"
-OUTPUT_TOPIC = "trades.allocated"
-EXCEPTIONS_TOPIC = "exceptions"
+__all__ = ["NAME", "OUTPUT_TOPIC", "AllocationStage"]
+
+_NOTHING = Decimal(0)
 
 UNALLOCATED_AFTER_US = 15 * 60 * 1_000_000
 """Time a block may go without an event before the desk is told that it is unfinished."""
-
-OUTCOMES_PER_CALL_MAX = 5_000
-"""About this many outcomes in one call of on_time, so that a late data file cannot make a transaction too large; the
-rest follows at the next call."""
 
 
 class AllocationStage:
@@ -46,7 +45,8 @@ class AllocationStage:
 
     name = NAME
     state_types: tuple[type[Record], ...] = (
-        Block, Fill, KeptInstruction, WaitingBlock, WaitingShare, OpenBlock, NextDeadline, *allocate_by.STATE_TYPES,
+        Block, Fill, KeptInstruction, GivenShare, WaitingBlock, WaitingShare, OpenBlock, NextDeadline,
+        AwaitedInstruction, *allocate_by.STATE_TYPES,
     )  # fmt: skip
     suppress_causes: tuple[str, ...] = ("duplicate",)
 
@@ -114,45 +114,39 @@ class AllocationStage:
         return self._changes_seen + (key in self._tried)
 
 
-_Overdue = tuple[list[tuple[str, OpenBlock]], int | None]
-
-
-class _Desk:
-    """One call's work: reads and writes state, and collects outcomes."""
-
-    def __init__(self, state: State, *, now_us: int, unallocated_after_us: int) -> None:
-        self.outcomes: list[Outcome] = []
-        self._state = state
-        self._now_us = now_us
-        self._unallocated_after_us = unallocated_after_us
-
-    def is_held(self, block_id: str) -> bool:
-        """Whether something of the block's order waits for a repair, which nothing may overtake."""
-        return self._state.is_held(self._remembered(block_id).order_id)
+class _Desk(DeadlineDesk):
+    """One call's work: fills and instructions meet in their block."""
 
     # --- fills -------------------------------------------------------------------------------------------------------
 
     def take_fill(self, trade: EnrichedTrade, timestamp_us: int) -> None:
-        """Bring a report into its block, unless it was seen or comes after the allocation."""
+        """Bring a report into its block, unless it was seen; a block that was divided is judged again."""
         known = self._state.get(Fill, trade.trade_id)
         if known is not None and trade.version <= known.version:
             self.outcomes.append(Suppress(cause="duplicate"))
             return
         block_id = known.block_id if known else _block_id_of(trade)
         block = self._block(block_id, trade, timestamp_us)
-        if block.allocated_quantity > 0:
+        if _is_frozen(block):
             self._take_late_fill(trade, known, block_id)
+            self._advance(block_id, block)
+            return
+        before = self._standing(block)
+        block, is_live = self._enter(trade, known, block, block_id)
+        was_live = known is not None and known.status is FillStatus.LIVE
+        if (block.judged or before) and (was_live or is_live or not rules.is_complete(block)):
+            block = self._reopened(block)
         else:
-            block = self._take_fill_in_time(trade, known, block, block_id)
-        self._advance(block_id, block)
+            before = None
+        self._advance(block_id, block, before)
 
     def _take_late_fill(self, trade: EnrichedTrade, known: Fill | None, block_id: str) -> None:
         fill = known or rules.fill_of(trade, block_id=block_id, status=FillStatus.LATE, previous=None)
-        refusal = rules.too_late(trade, known)
-        open_reason = self._exchange_fill_exception(trade, known, refusal)
+        open_reason = self._exchange_fill_exception(trade, known, rules.too_late(trade, known))
         self._state.put(trade.trade_id, replace(fill, version=trade.version, open_reason=open_reason))
 
-    def _take_fill_in_time(self, trade: EnrichedTrade, known: Fill | None, block: Block, block_id: str) -> Block:
+    def _enter(self, trade: EnrichedTrade, known: Fill | None, block: Block, block_id: str) -> tuple[Block, bool]:
+        """The block with the report in it, and whether its fill is part of it now."""
         own = known.quantity if known and known.status is FillStatus.LIVE else 0
         others_live = block.totals.quantity > own
         refusal: Refusal | None = None
@@ -161,17 +155,19 @@ class _Desk:
         if trade.execution_type is not ExecutionType.TRADE_CANCEL:
             refusal = rules.contradiction(trade, block, terms)
             status = FillStatus.LIVE if refusal is None else FillStatus.CONTRADICTS
-        previous = known.previous if known else block.newest_fill
+        is_linked = known is not None and known.status is not FillStatus.LATE
+        previous = known.previous if known and is_linked else block.newest_fill
         fill = rules.fill_of(trade, block_id=block_id, status=status, previous=previous)
         open_reason = self._exchange_fill_exception(trade, known, refusal)
         if open_reason is not None:
             fill = replace(fill, open_reason=open_reason)
         self._state.put(trade.trade_id, fill)
-        if status is FillStatus.LIVE or block.terms is None:
+        is_live = status is FillStatus.LIVE
+        if is_live or block.terms is None:
             block = replace(block, terms=rules.terms_of(trade))
-        if known is None:
-            return rules.with_fill(replace(block, newest_fill=trade.trade_id), fill)
-        return rules.recounted(block, (linked for _, linked in self._fills(block)))
+        if not is_linked:
+            return rules.with_fill(replace(block, newest_fill=trade.trade_id), fill), is_live
+        return rules.recounted(block, (linked for _, linked in self._fills(block))), is_live
 
     def _exchange_fill_exception(
         self, trade: EnrichedTrade, known: Fill | None, refusal: Refusal | None
@@ -185,14 +181,11 @@ class _Desk:
             self._open(refusal, subject=trade.trade_id, order_id=trade.order_id)
         return now
 
-    def _fills(self, block: Block) -> Iterator[tuple[str, Fill]]:
-        """The fills that entered the block, newest first."""
-        trade_id = block.newest_fill
-        while trade_id is not None:
-            fill = self._state.get(Fill, trade_id)
-            assert fill is not None, f"fill {trade_id} is linked but not remembered"
-            yield trade_id, fill
-            trade_id = fill.previous
+    def _reopened(self, block: Block) -> Block:
+        """The block with nothing given and nothing judged: its instructions are judged again, in their order."""
+        return replace(
+            block, allocated_quantity=_NOTHING, policy=None, judged=(), pending=(*block.judged, *block.pending)
+        )
 
     # --- instructions ------------------------------------------------------------------------------------------------
 
@@ -206,58 +199,72 @@ class _Desk:
                 self._refuse_instruction(instruction, rules.conflict(instruction, known.instruction))
             return
         block_id = _block_id_of(instruction)
-        block = self._block(block_id, instruction, timestamp_us)
+        block, before = self._block(block_id, instruction, timestamp_us), None
         if instruction.transaction_type is AllocationTransactionType.NEW:
             block = self._enqueue(instruction, block, block_id)
         else:
-            block = self._change(instruction, block, block_id)
-        self._advance(block_id, block)
+            block, before = self._change(instruction, block, block_id)
+        block = self._apply_awaiting(instruction, block, block_id)
+        self._advance(block_id, block, before)
+
+    def _apply_awaiting(self, instruction: AllocationInstruction, block: Block, block_id: str) -> Block:
+        """Apply what came before the instruction it changes, link by link; nothing of these was judged yet."""
+        order_id, arrived = instruction.order_id, instruction.instruction_id
+        awaited = self._awaited(order_id, arrived)
+        while awaited is not None:
+            self._forget_awaited(order_id, arrived)
+            kept = self._kept(order_id, awaited.change_id)
+            assert kept is not None, f"change {awaited.change_id} waits but is not remembered"
+            original, change = self._kept(order_id, arrived), kept.instruction
+            if original is None or not _can_change(original, change, block_id):
+                break
+            self._close(Reason.ALLOCATION_CHANGE_UNSUPPORTED, subject=_subject_of(change), order_id=order_id)
+            block, _ = self._change(change, block, block_id)
+            arrived = change.instruction_id
+            awaited = self._awaited(order_id, arrived)
+        return block
 
     def _enqueue(self, instruction: AllocationInstruction, block: Block, block_id: str) -> Block:
         self._keep(KeptInstruction(block_id=block_id, status=InstructionStatus.PENDING, instruction=instruction))
         return replace(block, pending=(*block.pending, instruction.instruction_id))
 
-    def _change(self, change: AllocationInstruction, block: Block, block_id: str) -> Block:
-        """Replace or cancel an instruction of which nothing is allocated; a replacement takes the original's place."""
+    def _change(self, change: AllocationInstruction, block: Block, block_id: str) -> tuple[Block, Standing | None]:
+        """Replace or cancel an instruction, whatever became of it; a replacement takes the original's place."""
         original = self._kept(change.order_id, change.reference_id) if change.reference_id else None
-        if original is None or not _can_change(original, change, block_id):
+        is_applied = original is not None and original.status is InstructionStatus.APPLIED
+        if original is None or not _can_change(original, change, block_id) or (is_applied and _is_frozen(block)):
             self._keep(KeptInstruction(block_id=block_id, status=InstructionStatus.ENDED, instruction=change))
             self._refuse_instruction(change, rules.unsupported_change(change))
-            return block
+            reference_id = change.reference_id
+            if original is None and reference_id and self._awaited(change.order_id, reference_id) is None:
+                self._await(change.order_id, reference_id, change.instruction_id)
+            return block, None
+        original_id, before = original.instruction.instruction_id, None
+        if original_id in block.judged:
+            before = self._standing(block)
+            block = self._reopened(block)
         if original.reason is not None:
             subject = _subject_of(original.instruction)
             self._close(original.reason, subject=subject, order_id=change.order_id)
         self._keep(replace(original, status=InstructionStatus.ENDED, reason=None))
-        original_id = original.instruction.instruction_id
-        if change.transaction_type is AllocationTransactionType.CANCEL:
-            self._keep(KeptInstruction(block_id=block_id, status=InstructionStatus.ENDED, instruction=change))
-            return replace(block, pending=tuple(name for name in block.pending if name != original_id))
-        if original.status is InstructionStatus.REFUSED:
-            return self._enqueue(change, block, block_id)
-        self._keep(KeptInstruction(block_id=block_id, status=InstructionStatus.PENDING, instruction=change))
-        pending = tuple(change.instruction_id if name == original_id else name for name in block.pending)
-        return replace(block, pending=pending)
+        is_cancel = change.transaction_type is AllocationTransactionType.CANCEL
+        status = InstructionStatus.ENDED if is_cancel else InstructionStatus.PENDING
+        self._keep(KeptInstruction(block_id=block_id, status=status, instruction=change))
+        instead = () if is_cancel else (change.instruction_id,)
+        place = block.pending.index(original_id) if original_id in block.pending else len(block.pending)
+        pending = (*block.pending[:place], *instead, *block.pending[place + 1 :])
+        return replace(block, pending=pending), before
 
     def _refuse_instruction(self, instruction: AllocationInstruction, refusal: Refusal) -> None:
+        refusal = rules.with_reject_code(refusal)
         self._open(refusal, subject=_subject_of(instruction), order_id=instruction.order_id)
-
-    def _kept(self, order_id: str, instruction_id: str) -> KeptInstruction | None:
-        return self._state.get(KeptInstruction, _instruction_key(order_id, instruction_id))
-
-    def _keep(self, kept: KeptInstruction) -> None:
-        self._state.put(_instruction_key(kept.instruction.order_id, kept.instruction.instruction_id), kept)
 
     # --- blocks ------------------------------------------------------------------------------------------------------
 
-    def _block(self, block_id: str, event: EnrichedTrade | AllocationInstruction, timestamp_us: int) -> Block:
-        block = self._state.get(Block, block_id)
-        if block is None:
-            return Block(order_id=event.order_id, trade_date=event.trade_date, last_event_us=timestamp_us)
-        return replace(block, last_event_us=max(block.last_event_us, timestamp_us))
-
-    def _advance(self, block_id: str, block: Block) -> None:
+    def _advance(self, block_id: str, block: Block, before: Standing | None = None) -> None:
         """Do with the block whatever can be done now; the one place where a block is written."""
         missing: Refusal | None = None
+        shares: list[Planned] = []
         if rules.is_complete(block) and (block.left_quantity > 0 or block.pending):
             terms = block.terms
             assert terms is not None, "a block that is complete has fills, and these gave it terms"
@@ -265,8 +272,11 @@ class _Desk:
             if policy is None:
                 missing = division.missing_block_account(block, terms)
             else:
-                block, missing = self._allocate_by_policy(block_id, block, terms, policy)
-                block = self._judge_pending(block_id, block, terms, policy)
+                block, missing = self._allocate_by_policy(block_id, block, terms, policy, shares)
+                block = self._judge_pending(block_id, block, terms, policy, shares)
+        if block.pending:
+            self._note_pending(block)
+        block = self._give(block, shares, before)
         self._exchange_block_wait(block_id, block, missing)
         self._index(block_id, block)
         self._state.put(block_id, block)
@@ -276,202 +286,105 @@ class _Desk:
         return None if account is None else account.allocation_policy
 
     def _allocate_by_policy(
-        self, block_id: str, block: Block, terms: Terms, policy: AllocationPolicy
+        self, block_id: str, block: Block, terms: Terms, policy: AllocationPolicy, shares: list[Planned]
     ) -> tuple[Block, Refusal | None]:
         """Divide the block if its account has a standing rule; say what reference data is missing for that."""
         if policy is AllocationPolicy.EXPLICIT or block.left_quantity == 0:
             return block, None
         if policy is AllocationPolicy.SINGLE:
             whole = division.Portion(account=terms.account, quantity=block.totals.quantity, ordinal=0)
-            return self._allocate(block_id, block, terms, policy, source=policy.value, portions=(whole,)), None
+            return _allocated(block_id, block, terms, policy, policy.value, (whole,), shares), None
         portions = division.by_template(block, terms, self._state.reference)
         if type(portions) is Refusal:
             return block, portions
-        return self._allocate(block_id, block, terms, policy, source=policy.value, portions=portions), None
+        return _allocated(block_id, block, terms, policy, policy.value, portions, shares), None
 
-    def _judge_pending(self, block_id: str, block: Block, terms: Terms, policy: AllocationPolicy) -> Block:
-        for instruction_id in block.pending:
-            kept = self._kept(block.order_id, instruction_id)
-            assert kept is not None, f"instruction {instruction_id} is pending but not remembered"
-            instruction = kept.instruction
-            refusal = rules.judge(instruction, block=block, terms=terms, policy=policy, reference=self._state.reference)
-            if refusal is not None:
-                self._keep(replace(kept, status=InstructionStatus.REFUSED, reason=refusal.reason))
-                self._refuse_instruction(instruction, refusal)
-                continue
-            self._keep(replace(kept, status=InstructionStatus.APPLIED))
-            portions = _portions_of(instruction)
-            block = self._allocate(block_id, block, terms, policy, source=instruction_id, portions=portions)
-        return replace(block, pending=())
-
-    def _allocate(
-        self,
-        block_id: str,
-        block: Block,
-        terms: Terms,
-        policy: AllocationPolicy,
-        *,
-        source: str,
-        portions: tuple[division.Portion, ...],
+    def _judge_pending(
+        self, block_id: str, block: Block, terms: Terms, policy: AllocationPolicy, shares: list[Planned]
     ) -> Block:
-        """Give portions of the block away: each is published, or waits for its account's data."""
-        composition = self._composition(block)
-        for share in division.shares_of(block, terms, block_id=block_id, source=source, portions=portions):
-            self._release(share, block, terms, composition)
-        given = add(block.allocated_quantity, *[portion.quantity for portion in portions])
-        assert given <= block.totals.quantity, "more was given away than the block has"
-        return replace(block, allocated_quantity=given, policy=policy)
+        for instruction_id in block.pending:
+            kept = self._listed(block, instruction_id)
+            instruction = kept.instruction
+            refusal = rules.judge(
+                instruction,
+                block=block,
+                terms=terms,
+                policy=policy,
+                reference=self._state.reference,
+                fills=self._named_fills(block) if instruction.executions else {},
+            )
+            was_applied = _was_applied(kept)
+            if refusal is not None and refusal.reason is Reason.OVER_ALLOCATION and was_applied:
+                refusal = rules.disqualified(instruction, refusal)
+            refusal = None if refusal is None else rules.with_reject_code(refusal)
+            self._exchange(kept.reason, refusal, subject=_subject_of(instruction), order_id=instruction.order_id)
+            if refusal is not None:
+                self._rewrite(kept, InstructionStatus.REFUSED, refusal.reason, was_applied=was_applied)
+                continue
+            self._rewrite(kept, InstructionStatus.APPLIED, None, was_applied=False)
+            portions = _portions_of(instruction)
+            block = _allocated(block_id, block, terms, policy, instruction_id, portions, shares)
+        return replace(block, pending=(), judged=(*block.judged, *block.pending)) if block.pending else block
 
-    def _composition(self, block: Block) -> division.Composition:
-        live = [(trade_id, fill) for trade_id, fill in self._fills(block) if fill.status is FillStatus.LIVE]
-        return division.composition_of(block, live)
+    def _named_fills(self, block: Block) -> dict[str, Fill]:
+        """The live fills by the ExecID of the report that stands."""
+        return {fill.execution_id: fill for _, fill in self._fills(block) if fill.status is FillStatus.LIVE}
 
-    def _release(self, share: Share, block: Block, terms: Terms, composition: division.Composition) -> None:
-        """Publish a share if its account can settle it; otherwise let it wait, under one exception that says why."""
-        found = division.find_account_chain(share, block=block, terms=terms, reference=self._state.reference)
-        waiting = self._state.get(WaitingShare, share.allocation_id)
-        missing = found if type(found) is Refusal else None
-        self._exchange_wait(waiting.reason if waiting else None, missing, subject=share.allocation_id, block=block)
-        if missing is not None:
-            self._state.put(share.allocation_id, WaitingShare(reason=missing.reason, share=share))
-            return
-        assert type(found) is SettlementChain
-        if waiting is not None:
-            self._state.delete(WaitingShare, share.allocation_id)
-        trade = division.allocated_trade(share, block=block, terms=terms, composition=composition, chain=found)
-        self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=trade.match_key, event=trade))
+    def _rewrite(
+        self, kept: KeptInstruction, status: InstructionStatus, reason: Reason | None, *, was_applied: bool
+    ) -> None:
+        """Write what became of an instruction, unless that is remembered already."""
+        row = replace(kept, status=status, reason=reason, was_applied=was_applied)
+        if row != kept:
+            self._keep(row)
+
+    def _note_pending(self, block: Block) -> None:
+        """What was judged once and cannot be judged again yet is pending, as it was at first."""
+        for instruction_id in block.pending:
+            kept = self._listed(block, instruction_id)
+            self._rewrite(kept, InstructionStatus.PENDING, kept.reason, was_applied=_was_applied(kept))
 
     def _exchange_block_wait(self, block_id: str, block: Block, missing: Refusal | None) -> None:
         waiting = self._state.get(WaitingBlock, block_id)
-        self._exchange_wait(waiting.reason if waiting else None, missing, subject=block_id, block=block)
+        self._exchange(waiting.reason if waiting else None, missing, subject=block_id, order_id=block.order_id)
         if missing is not None:
             self._state.put(block_id, WaitingBlock(reason=missing.reason))
         elif waiting is not None:
             self._state.delete(WaitingBlock, block_id)
 
-    def _exchange_wait(self, before: Reason | None, missing: Refusal | None, *, subject: str, block: Block) -> None:
-        """Open and close exactly what changed; a wait for the same reason stays one exception, published once."""
-        now = missing.reason if missing else None
-        if before is now:
-            return
-        if before is not None:
-            self._close(before, subject=subject, order_id=block.order_id)
-        if missing is not None:
-            self._open(missing, subject=subject, order_id=block.order_id)
-
     def retry_block(self, block_id: str) -> None:
         """Try to divide a block that waited."""
         self._advance(block_id, self._remembered(block_id))
 
-    def retry_share(self, allocation_id: str) -> None:
-        """Try to publish a share that waited, with the cash it was given."""
-        waiting = self._state.get(WaitingShare, allocation_id)
-        assert waiting is not None, f"share {allocation_id} was listed as waiting"
-        block = self._remembered(waiting.share.block_id)
-        assert block.terms is not None, "a block that has shares has fills, and these gave it terms"
-        self._release(waiting.share, block, block.terms, self._composition(block))
 
-    def _remembered(self, block_id: str) -> Block:
-        block = self._state.get(Block, block_id)
-        assert block is not None, f"block {block_id} is listed but not remembered"
-        return block
+def _is_frozen(block: Block) -> bool:
+    """Whether it was divided by a version of this service that did not remember its shares, and so stays as it is."""
+    return block.allocated_quantity > 0 and block.newest_share is None
 
-    # --- deadlines ---------------------------------------------------------------------------------------------------
 
-    def _index(self, block_id: str, block: Block) -> None:
-        """Keep OpenBlock in step with the block, and close BLOCK_UNALLOCATED when nothing is left to do."""
-        row = self._state.get(OpenBlock, block_id)
-        if not rules.is_open(block):
-            if row is not None:
-                self._state.delete(OpenBlock, block_id)
-                allocate_by.end(self._state, block_id, block, self._close)
-            if row is not None and row.overdue:
-                self._close(Reason.BLOCK_UNALLOCATED, subject=block_id, order_id=block.order_id)
-            return
-        allocate_by.begin(self._state, block_id, block)
-        if row is None:
-            self._state.put(block_id, OpenBlock())
-            self._note_deadline(self._deadline_of(block))
+def _was_applied(kept: KeptInstruction) -> bool:
+    return kept.was_applied or kept.status is InstructionStatus.APPLIED
 
-    def _note_deadline(self, due_at_us: int) -> None:
-        earliest = self._state.get(NextDeadline, SINGLETON)
-        if earliest is None or due_at_us < earliest.due_at_us:
-            self._state.put(SINGLETON, NextDeadline(due_at_us=due_at_us))
 
-    def overdue_blocks(self) -> _Overdue | None:
-        """The blocks whose time is up, and when that of the next one is. One look at one row when none can be.
-
-        None when there is nothing to do: all that is overdue is held, as was known before. It keeps its deadline, so it
-        is asked for at each call; nothing else that a call does changes it.
-        """
-        earliest = self._state.get(NextDeadline, SINGLETON)
-        if earliest is None or self._now_us < earliest.due_at_us:
-            return None
-        due, next_due_at_us = self._state.due(OpenBlock, self._due_at_us, self._now_us)
-        first_due_at_us = min((self._deadline_of(self._remembered(block_id)) for block_id, _ in due), default=None)
-        if first_due_at_us == earliest.due_at_us and all(self.is_held(block_id) for block_id, _ in due):
-            return None
-        return due, next_due_at_us
-
-    def show_overdue_blocks(self, overdue: _Overdue | None) -> None:
-        """Open BLOCK_UNALLOCATED for each of them that is not held."""
-        if overdue is None:
-            return
-        due, next_due_at_us = overdue
-        self._state.delete(NextDeadline, SINGLETON)
-        if next_due_at_us is not None:
-            self._note_deadline(next_due_at_us)
-        for block_id, row in due:
-            block = self._remembered(block_id)
-            if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX or self._state.is_held(block.order_id):
-                self._note_deadline(self._deadline_of(block))
-                continue
-            self._open(rules.overdue(block), subject=block_id, order_id=block.order_id)
-            self._state.put(block_id, replace(row, overdue=True))
-
-    def show_allocate_by(self) -> None:
-        """Show the blocks whose market's deadline is near or has passed."""
-        has_room = lambda: len(self.outcomes) < OUTCOMES_PER_CALL_MAX  # noqa: E731  # asked before each of them
-        allocate_by.show_due(self._state, self._now_us, has_room, self.is_held, self._open, self._close)
-
-    def _deadline_of(self, block: Block) -> int:
-        return block.last_event_us + self._unallocated_after_us
-
-    def _due_at_us(self, block_id: str, row: OpenBlock, _: State) -> int | None:
-        """When the desk is told; the last event of the block decides, and each event moves it back."""
-        return None if row.overdue else self._deadline_of(self._remembered(block_id))
-
-    # --- exceptions --------------------------------------------------------------------------------------------------
-
-    def _open(self, refusal: Refusal, *, subject: str, order_id: str) -> None:
-        self._say(ExceptionStatus.OPEN, refusal, subject=subject, order_id=order_id)
-
-    def _close(self, reason: Reason, *, subject: str, order_id: str) -> None:
-        gone = Refusal(reason=reason, message="Closed: the cause is gone.", details={})
-        self._say(ExceptionStatus.CLOSED, gone, subject=subject, order_id=order_id)
-
-    def _say(self, status: ExceptionStatus, refusal: Refusal, *, subject: str, order_id: str) -> None:
-        key = identity.exception_id(service=NAME, subject=subject, reason=refusal.reason)
-        event = ExceptionEvent(
-            exception_id=key,
-            status=status,
-            service=NAME,
-            reason=refusal.reason.value,
-            subject_id=subject,
-            order_id=order_id,
-            message=refusal.message,
-            details=refusal.details,
-            raised_at_us=self._now_us,
-        )
-        self.outcomes.append(Publish(topic=EXCEPTIONS_TOPIC, key=key, event=event))
+def _allocated(
+    block_id: str,
+    block: Block,
+    terms: Terms,
+    policy: AllocationPolicy,
+    source: str,
+    portions: tuple[division.Portion, ...],
+    shares: list[Planned],
+) -> Block:
+    """The block with these portions given away; adds them to the shares that are to be published."""
+    divided = division.shares_of(block, terms, block_id=block_id, source=source, portions=portions)
+    shares += [Planned(share, source, portion.ordinal) for share, portion in zip(divided, portions, strict=True)]
+    given = add(block.allocated_quantity, *[portion.quantity for portion in portions])
+    assert given <= block.totals.quantity, "more was given away than the block has"
+    return replace(block, allocated_quantity=given, policy=policy)
 
 
 def _block_id_of(event: EnrichedTrade | AllocationInstruction) -> str:
     return identity.block_id(order_id=event.order_id, trade_date=event.trade_date)
-
-
-def _instruction_key(order_id: str, instruction_id: str) -> str:
-    return f"{order_id}\x1f{instruction_id}"  # the separator cannot occur in an id that capture lets through
 
 
 def _subject_of(instruction: AllocationInstruction) -> str:
@@ -479,9 +392,9 @@ def _subject_of(instruction: AllocationInstruction) -> str:
 
 
 def _can_change(original: KeptInstruction, change: AllocationInstruction, block_id: str) -> bool:
-    """Only what has given nothing away, in the same block, by the same sender."""
+    """Only what was not replaced or cancelled, in the same block, by the same sender."""
     return (
-        original.status in (InstructionStatus.PENDING, InstructionStatus.REFUSED)
+        original.status is not InstructionStatus.ENDED
         and original.block_id == block_id
         and original.instruction.sender == change.sender
     )

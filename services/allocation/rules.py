@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from operator import attrgetter
 from typing import final
 
 from services.allocation.state import Block, Fill, FillStatus, Report, Terms, Totals
+from services.domain.allocation_reject import allocation_reject_code
 from services.domain.code import AllocationPolicy, ExecutionType, SecurityIdSource
 from services.domain.event import AllocationInstruction, Charge, EnrichedTrade
 from services.domain.money import EXACT, add
@@ -188,11 +189,11 @@ def overdue(block: Block) -> Refusal:
     )
 
 
-# --- reports that come after the allocation --------------------------------------------------------------------------
+# --- reports for a block that cannot be divided anew -----------------------------------------------------------------
 
 
 def too_late(trade: EnrichedTrade, known: Fill | None) -> Refusal | None:
-    """Judge a report for a block that is allocated. None: it takes back what was never in the block."""
+    """Judge a report for a block whose shares are not remembered. None: it takes back what was never in the block."""
     details = {
         "execution_id": trade.execution_id,
         "execution_type": text(trade.execution_type),
@@ -227,8 +228,12 @@ def judge(
     terms: Terms,
     policy: AllocationPolicy,
     reference: ReferenceData,
+    fills: Mapping[str, Fill],
 ) -> Refusal | None:
-    """Check an instruction against its complete block: policy, identity, quantities; the first failure is reported."""
+    """Check an instruction against its complete block: policy, identity, the fills it names, quantities.
+
+    The first failure is reported. `fills` are the live fills by the ExecID of the report that stands.
+    """
     if policy is not AllocationPolicy.EXPLICIT:
         return _contradicts(
             instruction,
@@ -242,7 +247,34 @@ def judge(
         found = f"{instruction.security_id_source} {instruction.security_id}"
         securities = {"security_id": f"block ISIN {terms.isin}, instruction {found}"}
         return _contradicts(instruction, "its instrument differs from the block", securities)
-    return _quantity_refusal(instruction, block)
+    return _executions_refusal(instruction, fills) or _quantity_refusal(instruction, block)
+
+
+def _executions_refusal(instruction: AllocationInstruction, fills: Mapping[str, Fill]) -> Refusal | None:
+    """Every fill that is named is in the block, in the report that stands, as the client says it is."""
+    for named in instruction.executions:
+        fill = fills.get(named.execution_id)
+        if fill is None:
+            return Refusal(
+                reason=Reason.ALLOCATION_EXECUTION_UNKNOWN,
+                message=f"Allocation {instruction.instruction_id} names execution {named.execution_id}, which is not "
+                "in its block, or was cancelled or corrected.",
+                details={"execution_id": named.execution_id},
+            )
+        pairs = {"quantity": (fill.quantity, named.quantity), "price": (fill.price, named.price)}
+        differences = {
+            name: f"fill {text(ours)}, instruction {text(theirs)}"
+            for name, (ours, theirs) in pairs.items()
+            if theirs is not None and ours != theirs
+        }
+        if differences:
+            return Refusal(
+                reason=Reason.ALLOCATION_EXECUTION_DIFFERS,
+                message=f"Allocation {instruction.instruction_id} names execution {named.execution_id} with another "
+                f"{' and '.join(differences)}.",
+                details={"execution_id": named.execution_id} | differences,
+            )
+    return None
 
 
 def _quantity_refusal(instruction: AllocationInstruction, block: Block) -> Refusal | None:
@@ -268,6 +300,22 @@ def _quantity_refusal(instruction: AllocationInstruction, block: Block) -> Refus
             details={"quantity": text(total), "left": text(block.left_quantity), "filled": text(block.totals.quantity)},
         )
     return None
+
+
+def with_reject_code(refusal: Refusal) -> Refusal:
+    """The refusal of an instruction with the code that FIX has for it, which its sender understands."""
+    code = allocation_reject_code(refusal.reason)
+    return replace(refusal, details=refusal.details | {"allocation_reject_code": str(code)})
+
+
+def disqualified(instruction: AllocationInstruction, refusal: Refusal) -> Refusal:
+    """What was applied and asks for more than its block has now: the client must replace it."""
+    return Refusal(
+        reason=Reason.ALLOCATION_DISQUALIFIED,
+        message=f"Allocation {instruction.instruction_id} was applied and taken back, for fills of its block were "
+        f"changed: it asks for {refusal.details['quantity']}, the block has {refusal.details['left']} left.",
+        details=refusal.details,
+    )
 
 
 def _contradicts(instruction: AllocationInstruction, why: str, details: dict[str, str]) -> Refusal:
@@ -309,11 +357,11 @@ def _brief(value: object) -> str:
 
 
 def unsupported_change(instruction: AllocationInstruction) -> Refusal:
-    """A replacement or cancellation of something that is allocated, ended or unknown."""
+    """A replacement or cancellation of something that is ended or unknown."""
     return Refusal(
         reason=Reason.ALLOCATION_CHANGE_UNSUPPORTED,
         message=f"{instruction.transaction_type} {instruction.instruction_id} of allocation "
-        f"{instruction.reference_id or '(none named)'} came too late, or for an allocation that is not known here.",
+        f"{instruction.reference_id or '(none named)'}: that one is replaced or cancelled, or is not known here.",
         details={
             "reference_id": instruction.reference_id or "",
             "transaction_type": text(instruction.transaction_type),

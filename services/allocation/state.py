@@ -24,14 +24,14 @@ class FillStatus(StrEnum):
     CONTRADICTS = "CONTRADICTS"
     """Of other terms than the block; neither it nor its report counts."""
     LATE = "LATE"
-    """Came after the block was allocated; not linked to the block."""
+    """Not linked to the block: so were, in earlier versions of this service, fills that came after its allocation."""
 
 
 class Fill(Record, kw_only=True):
     """The latest report of one trade; key: trade_id."""
 
     block_id: Annotated[str, doc("Block of the first report.")]
-    version: Annotated[int, doc("Newest version seen; after allocation the other fields stay as allocated.")]
+    version: Annotated[int, doc("Newest version seen.")]
     status: Annotated[FillStatus, doc("What the fill is to its block.")]
     previous: Annotated[str | None, doc("Trade id of the fill that entered the block before this one.")] = None
     open_reason: Annotated[Reason | None, doc("Exception that is open for this trade.")] = None
@@ -94,9 +94,14 @@ class Block(Record, kw_only=True):
     totals: Annotated[Totals, doc("Sums over the live fills.")] = Totals()
     latest: Annotated[Report | None, doc("Latest report of the fills, cancelled ones included.")] = None
     newest_fill: Annotated[str | None, doc("Trade id of the fill that entered last; start of the links.")] = None
-    allocated_quantity: Annotated[Quantity, doc("Given away; above 0 the block is frozen.")] = Decimal(0)
+    allocated_quantity: Annotated[Quantity, doc("Given away.")] = Decimal(0)
     policy: Annotated[AllocationPolicy | None, doc("Policy in force since the first allocation.")] = None
     pending: Annotated[tuple[str, ...], doc("Instruction ids not yet judged, in the order of their topic.")] = ()
+    judged: Annotated[
+        tuple[str, ...], doc("Instruction ids applied or refused, in that order, before the pending.")
+    ] = ()
+    version: Annotated[int, doc("Of the division: one more each time that something given away is taken back.")] = 1
+    newest_share: Annotated[str | None, doc("Allocation id of the share given last; start of their links.")] = None
 
     @property
     def left_quantity(self) -> Decimal:
@@ -114,7 +119,7 @@ class InstructionStatus(StrEnum):
     REFUSED = "REFUSED"
     """Judged and refused; may still be replaced or cancelled."""
     ENDED = "ENDED"
-    """Replaced, cancelled, or itself a change that is done or was refused."""
+    """Replaced, cancelled, or itself a change that is done, was refused, or waits for what it names."""
 
 
 class KeptInstruction(Record, kw_only=True):
@@ -124,6 +129,15 @@ class KeptInstruction(Record, kw_only=True):
     status: Annotated[InstructionStatus, doc("What became of it.")]
     reason: Annotated[Reason | None, doc("Why it was refused.")] = None
     instruction: Annotated[AllocationInstruction, doc("Its content, to tell a repetition from a conflict.")]
+    was_applied: Annotated[bool, doc("Taken back: pending until its block is complete again, or refused since.")] = (
+        False
+    )
+
+
+class AwaitedInstruction(Record, kw_only=True):
+    """An instruction that a replacement or cancellation names before it came; key: order id and its instruction id."""
+
+    change_id: Annotated[str, doc("Id of the change that waits; the first to name it.")]
 
 
 class Share(Record, kw_only=True):
@@ -138,6 +152,17 @@ class Share(Record, kw_only=True):
     accrued_interest: Annotated[Amount, doc("Part of the accrued interest.")]
     charges: Annotated[tuple[Charge, ...], doc("Part of each charge.")]
     net_amount: Annotated[Amount, doc("Cash to settle.")]
+
+
+class GivenShare(Record, kw_only=True):
+    """A share that stands, published or waiting; key: allocation_id. With its block it says all that was published."""
+
+    share: Annotated[Share, doc("The share, cash included.")]
+    source: Annotated[str, doc("AllocID of the instruction, TEMPLATE or SINGLE.")]
+    ordinal: Annotated[int, doc("Place in the instruction or template.")]
+    version: Annotated[int, doc("Version of the division.")]
+    chain: Annotated[SettlementChain | None, doc("Where its account settles, as published; empty while it waits.")]
+    previous: Annotated[str | None, doc("Allocation id of the share given before this one.")]
 
 
 class WaitingShare(Record, kw_only=True):

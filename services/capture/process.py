@@ -7,13 +7,17 @@ from typing import Annotated
 
 import msgspec
 
-from services.capture import rules
+from services.capture import fragments, rules
+from services.capture import waiting as waits
 from services.capture.rules import Refusal
 from services.capture.state import (
     REFUSED_CONTENTS_MAX,
+    AwaitedReport,
+    FragmentedInstruction,
     RefusedMessage,
     SeenExecution,
     SeenMessage,
+    WaitingReport,
     confirmation_fingerprint,
     confirmation_subject,
     execution_fingerprint,
@@ -44,6 +48,8 @@ CONFIRMATIONS_RECEIVED = "confirmations.received"
 EXCEPTIONS = "exceptions"
 
 _DUPLICATE = Suppress(cause="duplicate")
+_SUPERSEDED = Suppress(cause="superseded")
+_FRAGMENT = Suppress(cause="fragment")
 _NOT_AN_EXECUTION = Suppress(cause="not_an_execution")
 
 
@@ -61,8 +67,10 @@ class CaptureStage:
     """Capture as the engine runs it; the contract is the package's docstring."""
 
     name = SERVICE
-    state_types: tuple[type[Record], ...] = (SeenExecution, SeenMessage, RefusedMessage)
-    suppress_causes: tuple[str, ...] = (_DUPLICATE.cause, _NOT_AN_EXECUTION.cause)
+    state_types: tuple[type[Record], ...] = (
+        SeenExecution, SeenMessage, RefusedMessage, WaitingReport, AwaitedReport, FragmentedInstruction,
+    )  # fmt: skip
+    suppress_causes: tuple[str, ...] = (_DUPLICATE.cause, _SUPERSEDED.cause, _FRAGMENT.cause, _NOT_AN_EXECUTION.cause)
 
     def process(self, batch: Sequence[Received], state: State, now_us: int) -> list[Outcome]:
         """Turn each message into a trade, a request, a confirmation, an exception, or a counted suppression."""
@@ -101,50 +109,123 @@ def _capture_execution(received: Received, execution: Execution, state: State, n
     refusal = rules.refusal_of_execution(execution, key=received.key)
     if refusal is None and seen is not None:
         refusal = rules.conflict(Reason.EXECUTION_CONFLICTS)
-    trade = None
-    if refusal is None and execution.execution_type is not ExecutionType.TRADE:
-        trade = _trade_referred_to(execution, state)
-        refusal = rules.refusal_of_reference(execution, trade)
     if refusal is not None:
         return _refuse(_execution_submission(execution, subject_id, fingerprint), refusal, state, now_us)
-    booked = _remember_execution(execution, subject_id, fingerprint, trade, state)
-    published = Publish(
-        topic=TRADES_CAPTURED, key=execution.order_id, event=_captured_trade(execution, booked, received)
-    )
-    return [published, *_close_about_execution(execution, subject_id, booked, state, now_us)]
+    if execution.execution_type is not ExecutionType.TRADE:
+        report = WaitingReport(execution=execution, fingerprint=fingerprint, received_at_us=received.timestamp_us)
+        outcomes = _capture_change(report, subject_id, state, now_us)
+    else:
+        booked = SeenExecution(
+            fingerprint=fingerprint,
+            trade_id=subject_id,
+            order_id=execution.order_id,
+            version=1,
+            is_cancelled=False,
+        )
+        state.put(subject_id, booked)
+        outcomes = [_published(execution, booked, received.timestamp_us)]
+        outcomes += _close_about_execution(execution, subject_id, booked, state, now_us)
+    if state.get(AwaitedReport, subject_id) is not None and state.get(SeenExecution, subject_id) is not None:
+        outcomes += _release(subject_id, state, now_us)
+    return outcomes
 
 
-def _trade_referred_to(execution: Execution, state: State) -> SeenExecution | None:
-    """The row of the trade, also when the report that is named was itself a correction of it."""
-    named = state.get(SeenExecution, execution_subject(execution, execution_id=execution.execution_reference_id))
-    return None if named is None else state.get(SeenExecution, named.trade_id)
+def _capture_change(report: WaitingReport, subject_id: str, state: State, now_us: int) -> list[Outcome]:
+    """Apply a correction or cancellation, or let it wait for the report it names under an exception that says so."""
+    execution = report.execution
+    submission = _execution_submission(execution, subject_id, report.fingerprint)
+    waiting = state.get(WaitingReport, subject_id)
+    if waiting is not None and waiting.fingerprint != report.fingerprint:
+        return _refuse(submission, rules.conflict(Reason.EXECUTION_CONFLICTS), state, now_us)
+    named = waits.named_subject(execution)
+    if waiting is None and named != subject_id and state.get(SeenExecution, named) is None:
+        waits.wait(report, subject_id, state)
+    outcomes, refusal = _apply_change(report, subject_id, state, now_us)
+    return outcomes if refusal is None else _refuse(submission, refusal, state, now_us)
 
 
-def _remember_execution(
-    execution: Execution, subject_id: str, fingerprint: str, trade: SeenExecution | None, state: State
-) -> SeenExecution:
-    """Remember the report, and on its trade the new version; give the report's row."""
-    report = SeenExecution(
-        fingerprint=fingerprint,
-        trade_id=subject_id if trade is None else trade.trade_id,
+def _apply_change(
+    report: WaitingReport, subject_id: str, state: State, now_us: int
+) -> tuple[list[Outcome], Refusal | None]:
+    """The trade's next version, or nothing when a later change stands, or why it cannot be applied."""
+    execution, named_id = report.execution, waits.named_subject(report.execution)
+    named = state.get(SeenExecution, named_id)
+    trade = None if named is None else state.get(SeenExecution, named.trade_id)
+    if named is None or trade is None or trade.order_id != execution.order_id:
+        return [], rules.refusal_of_reference(execution, trade)
+    effective_us = waits.effective_time_us(execution, named, is_first=named.trade_id == named_id)
+    is_late = waits.is_superseded(execution, trade, effective_us)
+    refusal = None if is_late else rules.refusal_of_reference(execution, trade)
+    if refusal is not None:
+        return [], refusal
+    booked = SeenExecution(
+        fingerprint=report.fingerprint,
+        trade_id=trade.trade_id,
         order_id=execution.order_id,
-        version=1 if trade is None else trade.version + 1,
+        version=0 if is_late else trade.version + 1,
         is_cancelled=execution.execution_type is ExecutionType.TRADE_CANCEL,
+        effective_time_us=effective_us,
     )
-    state.put(subject_id, report)
-    if trade is not None:
-        changed = msgspec.structs.replace(trade, version=report.version, is_cancelled=report.is_cancelled)
-        state.put(trade.trade_id, changed)
-    return report
+    state.put(subject_id, booked)
+    if is_late:
+        return [_SUPERSEDED, *_close_about_execution(execution, subject_id, booked, state, now_us)], None
+    changed = msgspec.structs.replace(
+        trade,
+        version=booked.version,
+        is_cancelled=booked.is_cancelled,
+        effective_time_us=max(effective_us, trade.effective_time_us),
+    )
+    state.put(trade.trade_id, changed)
+    closings = _close_about_execution(execution, subject_id, booked, state, now_us)
+    return [_published(execution, booked, report.received_at_us), *closings], None
 
 
-def _captured_trade(execution: Execution, booked: SeenExecution, received: Received) -> CapturedTrade:
-    return CapturedTrade(
+def _release(subject_id: str, state: State, now_us: int) -> list[Outcome]:
+    """Apply what waited for a report, and what waited for that, link by link."""
+    outcomes: list[Outcome] = []
+    arrived = [subject_id]
+    while arrived:
+        for waiting_id, report in waits.released(arrived.pop(), state):
+            done, refusal = _still_new(report, waiting_id, state, now_us)
+            if refusal is None:
+                arrived.append(waiting_id)
+            else:
+                done = _refuse_instead(report, waiting_id, refusal, state, now_us)
+            outcomes += done
+    return outcomes
+
+
+def _still_new(
+    report: WaitingReport, subject_id: str, state: State, now_us: int
+) -> tuple[list[Outcome], Refusal | None]:
+    if state.get(SeenExecution, subject_id) is not None:  # a first report took the id while this one waited
+        return [], rules.conflict(Reason.EXECUTION_CONFLICTS)
+    return _apply_change(report, subject_id, state, now_us)
+
+
+def _refuse_instead(
+    report: WaitingReport, subject_id: str, refusal: Refusal, state: State, now_us: int
+) -> list[Outcome]:
+    """What waited is refused for what is known now; the exception that said that it waits is closed."""
+    submission = _execution_submission(report.execution, subject_id, report.fingerprint)
+    outcomes: list[Outcome] = []
+    if refusal.reason is not Reason.EXECUTION_REFERENCE_UNKNOWN:
+        outcomes = _close(submission, "the report it names has come", state, now_us)
+    remembered = state.get(RefusedMessage, subject_id)
+    assert remembered is not None, f"report {subject_id} waited without an exception"
+    reasons = (refusal.reason.value,) if refusal.reason.value not in remembered.open_reasons else ()
+    state.put(subject_id, msgspec.structs.replace(remembered, open_reasons=(*remembered.open_reasons, *reasons)))
+    return [*outcomes, _exception(submission, refusal, ExceptionStatus.OPEN, now_us)]
+
+
+def _published(execution: Execution, booked: SeenExecution, received_at_us: int) -> Publish:
+    trade = CapturedTrade(
         **msgspec.structs.asdict(execution),
         trade_id=booked.trade_id,
         version=booked.version,
-        received_at_us=received.timestamp_us,
+        received_at_us=received_at_us,
     )
+    return Publish(topic=TRADES_CAPTURED, key=execution.order_id, event=trade)
 
 
 def _execution_submission(execution: Execution, subject_id: str, fingerprint: str) -> Submission:
@@ -164,11 +245,12 @@ def _close_about_execution(
     """Close what was open about the report, and about the one it corrects or cancels: now it is clear what holds."""
     subjects = [subject_id]
     if execution.execution_type is not ExecutionType.TRADE:
-        subjects.append(execution_subject(execution, execution_id=execution.execution_reference_id))
+        subjects.append(waits.named_subject(execution))
     closings: list[Outcome] = []
     for subject in subjects:
         if state.get(RefusedMessage, subject) is not None:
-            outcome = f"captured as trade {booked.trade_id} in version {booked.version}"
+            made = f"captured as trade {booked.trade_id} in version {booked.version}"
+            outcome = made if booked.version else f"a later change of trade {booked.trade_id} stands"
             about = _execution_submission(execution, subject, booked.fingerprint)
             closings += _close(about, outcome, state, now_us)
     return closings
@@ -185,11 +267,62 @@ def _capture_instruction(
     seen = state.get(SeenMessage, subject_id)
     if seen is not None and seen.fingerprint == fingerprint:
         return [_DUPLICATE]
+    if fragments.is_fragment(instruction):
+        return _capture_fragment(received, instruction, subject_id, fingerprint, state, now_us)
     refusal = rules.refusal_of_instruction(instruction, key=received.key)
-    if refusal is None and seen is not None:
+    if refusal is None and (seen is not None or state.get(FragmentedInstruction, subject_id) is not None):
         refusal = rules.conflict(Reason.ALLOCATION_CONFLICTS)
     if refusal is not None:
-        return _refuse(_instruction_submission(instruction, subject_id, fingerprint), refusal, state, now_us)
+        about = _instruction_submission(instruction, subject_id, fingerprint)
+        return _refuse(about, rules.with_reject_code(refusal), state, now_us)
+    return _accept_instruction(instruction, subject_id, fingerprint, state, now_us)
+
+
+def _capture_fragment(
+    received: Received,
+    fragment: AllocationInstruction,
+    subject_id: str,
+    fingerprint: str,
+    state: State,
+    now_us: int,
+) -> list[Outcome]:
+    """Hold a fragment until the accounts of all are there, under an exception that says so."""
+    held = state.get(FragmentedInstruction, subject_id)
+    if held is not None and fingerprint in held.fingerprints:
+        return [_DUPLICATE]
+    submission = _instruction_submission(fragment, subject_id, fingerprint)
+    common = fragments.common_content(fragment)
+    refusal = rules.refusal_of_part(fragment, key=received.key)
+    if refusal is None and (state.get(SeenMessage, subject_id) is not None or (held and held.common != common)):
+        refusal = rules.conflict(Reason.ALLOCATION_CONFLICTS)
+    refusal = refusal or fragments.refusal_of_fragment(fragment, held)
+    if refusal is not None:
+        return _refuse(submission, rules.with_reject_code(refusal), state, now_us)
+    before = () if held is None else held.allocations
+    allocations = (*before, *fragment.allocations)
+    fingerprints = (*(() if held is None else held.fingerprints), fingerprint)
+    if len(allocations) != fragment.total_allocations:
+        row = FragmentedInstruction(common=common, allocations=allocations, fingerprints=fingerprints)
+        state.put(subject_id, row)
+        if held is not None:
+            return [_FRAGMENT]
+        return _refuse(submission, fragments.incomplete(fragment, len(allocations)), state, now_us)
+    state.put(subject_id, FragmentedInstruction(common=None, allocations=(), fingerprints=fingerprints))
+    whole = fragments.joined(fragment, before)
+    refusal = rules.refusal_of_instruction(whole, key=received.key)
+    whole_fingerprint = instruction_fingerprint(whole)
+    if refusal is None:
+        return _accept_instruction(whole, subject_id, whole_fingerprint, state, now_us)
+    about = _instruction_submission(whole, subject_id, whole_fingerprint)
+    return [
+        *_close(about, "all fragments came", state, now_us),
+        *_refuse(about, rules.with_reject_code(refusal), state, now_us),
+    ]
+
+
+def _accept_instruction(
+    instruction: AllocationInstruction, subject_id: str, fingerprint: str, state: State, now_us: int
+) -> list[Outcome]:
     state.put(subject_id, SeenMessage(fingerprint=fingerprint))
     published = Publish(topic=ALLOCATION_REQUESTS, key=instruction.order_id, event=instruction)
     if state.get(RefusedMessage, subject_id) is None:

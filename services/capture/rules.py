@@ -13,6 +13,7 @@ from typing import Annotated
 
 from services.capture.state import SeenExecution
 from services.domain import checks
+from services.domain.allocation_reject import allocation_reject_code
 from services.domain.code import (
     AllocationTransactionType,
     ConfirmationStatus,
@@ -23,7 +24,7 @@ from services.domain.code import (
 from services.domain.event import AllocationInstruction, CounterpartyConfirmation, Execution
 from services.domain.money import add
 from services.domain.reason import Reason
-from services.domain.record import Record, doc
+from services.domain.record import Record, doc, replace
 
 _SHOWN_CHARACTERS_MAX = 80
 _MISSING = "missing"
@@ -76,6 +77,17 @@ def refusal_of_instruction(instruction: AllocationInstruction, *, key: str | Non
         or _instruction_identifiers(instruction)
         or _positive_quantity("quantity", instruction.quantity)
         or _shares(instruction)
+        or _executions(instruction)
+    )
+
+
+def refusal_of_part(instruction: AllocationInstruction, *, key: str | None) -> Refusal | None:
+    """Check a fragment of an allocation instruction by itself: its accounts need not add up yet."""
+    return (
+        _routing(key, expected=instruction.order_id, field="order_id")
+        or _instruction_identifiers(instruction)
+        or _positive_quantity("quantity", instruction.quantity)
+        or _positive_shares(instruction)
     )
 
 
@@ -126,6 +138,7 @@ def _instruction_identifiers(instruction: AllocationInstruction) -> Refusal | No
         or _identifier("order_id", instruction.order_id)
         or _security_id(instruction.security_id, instruction.security_id_source)
         or _share_identifiers(instruction)
+        or next(filter(None, (_identifier("execution_id", one.execution_id) for one in instruction.executions)), None)
     )
 
 
@@ -280,11 +293,33 @@ def _shares(instruction: AllocationInstruction) -> Refusal | None:
     """Each account once, each share positive, all of them the block. A cancellation need not list the accounts."""
     if instruction.transaction_type is AllocationTransactionType.CANCEL and not instruction.allocations:
         return None
+    return (
+        _positive_shares(instruction)
+        or _account_twice(share.account for share in instruction.allocations)
+        or _sum(instruction)
+    )
+
+
+def _positive_shares(instruction: AllocationInstruction) -> Refusal | None:
     for share in instruction.allocations:
         refusal = _positive_quantity("allocation_quantity", share.quantity)
         if refusal is not None:
             return refusal
-    return _account_twice(share.account for share in instruction.allocations) or _sum(instruction)
+    return None
+
+
+def _executions(instruction: AllocationInstruction) -> Refusal | None:
+    """The fills that are named are those that are divided: together they have the instruction's quantity."""
+    if not instruction.executions:
+        return None
+    total = add(*(one.quantity for one in instruction.executions))
+    if total == instruction.quantity:
+        return None
+    return Refusal(
+        reason=Reason.QUANTITIES_DISAGREE,
+        finding=f"the executions' sum was {shown(total)}, expected the quantity {shown(instruction.quantity)}",
+        details={"quantity": shown(instruction.quantity), "executions_sum": shown(total)},
+    )
 
 
 def _account_twice(accounts: Iterable[str]) -> Refusal | None:
@@ -309,6 +344,12 @@ def _sum(instruction: AllocationInstruction) -> Refusal | None:
         finding=f"the accounts' sum was {shown(total)}, expected the block's quantity {shown(instruction.quantity)}",
         details={"quantity": shown(instruction.quantity), "allocations_sum": shown(total)},
     )
+
+
+def with_reject_code(refusal: Refusal) -> Refusal:
+    """The refusal of an allocation instruction with the code that FIX has for it, which its sender understands."""
+    code = str(allocation_reject_code(refusal.reason))
+    return replace(refusal, details=refusal.details | {"allocation_reject_code": code})
 
 
 # --- what a message says against what was accepted before ------------------------------------------------------------

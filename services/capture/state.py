@@ -16,12 +16,13 @@ import msgspec
 
 from services.domain import identity
 from services.domain.event import (
+    AccountAllocation,
     AllocationInstruction,
     CounterpartyConfirmation,
     Execution,
 )
 from services.domain.money import EXACT
-from services.domain.record import Record, doc
+from services.domain.record import Record, TimestampUs, doc
 
 
 class SeenExecution(Record, kw_only=True):
@@ -30,14 +31,40 @@ class SeenExecution(Record, kw_only=True):
     fingerprint: Annotated[str, doc("Fingerprint of the report's content.")]
     trade_id: Annotated[str, doc("The trade; also the key of the row of its first report.")]
     order_id: Annotated[str, doc("Order of the trade.")]
-    version: Annotated[int, doc("First report: the trade's latest version. Later report: the version it made.")]
+    version: Annotated[int, doc("First report: the trade's latest version. Later report: the one it made, or 0.")]
     is_cancelled: Annotated[bool, doc("First report: whether the trade is cancelled. Later report: whether it did so.")]
+    effective_time_us: Annotated[
+        TimestampUs,
+        doc("Later report: when it counts. First report: when the change that stands counts; 0 without one."),
+    ] = 0
+
+
+class WaitingReport(Record, kw_only=True):
+    """A correction or cancellation that came before the report it names, under `execution_subject`."""
+
+    execution: Annotated[Execution, doc("The report.")]
+    fingerprint: Annotated[str, doc("Fingerprint of its content.")]
+    received_at_us: Annotated[TimestampUs, doc("When it entered the log.")]
+
+
+class AwaitedReport(Record, kw_only=True):
+    """A report that others wait for, under the `execution_subject` it will have."""
+
+    by: Annotated[tuple[str, ...], doc("Subjects of what waits, in order of arrival.")]
 
 
 class SeenMessage(Record, kw_only=True):
     """An accepted allocation instruction or confirmation, under `instruction_subject` or `confirmation_subject`."""
 
     fingerprint: Annotated[str, doc("Fingerprint of the message's content.")]
+
+
+class FragmentedInstruction(Record, kw_only=True):
+    """An allocation instruction that comes in fragments, under `instruction_subject`."""
+
+    common: Annotated[AllocationInstruction | None, doc("What all fragments say; empty once all of them are there.")]
+    allocations: Annotated[tuple[AccountAllocation, ...], doc("The accounts that have come; empty as well.")]
+    fingerprints: Annotated[tuple[str, ...], doc("Contents of the fragments that have come.")]
 
 
 class RefusedMessage(Record, kw_only=True):
@@ -93,11 +120,17 @@ INSTRUCTION_CONTENT = (
     "average_price",
     "trade_date",
     "allocations",
+    "total_allocations",
+    "last_fragment",
+    "executions",
 )
 """What makes two allocation instructions the same: all of it."""
 
 SHARE_CONTENT = ("account", "quantity", "individual_allocation_id")
 """What makes two shares of an allocation instruction the same: all of it."""
+
+ALLOCATED_EXECUTION_CONTENT = ("execution_id", "quantity", "price")
+"""What makes two fills that an allocation instruction names the same: all of it."""
 
 CONFIRMATION_CONTENT = (
     "sender",
@@ -121,6 +154,9 @@ CONFIRMATION_CONTENT = (
     "confirmation_status",
 )
 """What makes two confirmations the same: all of it."""
+
+_LEFT_OUT_WHEN_EMPTY = "executions"
+"""A list that was added later: where it is empty, the content is that of the messages before."""
 
 _normalize = EXACT.normalize
 _FINGERPRINT_BYTES = 16
@@ -180,14 +216,15 @@ def _content(record: Record, names: tuple[str, ...]) -> list[object]:
     content: list[object] = []
     for name in names:
         value = getattr(record, name)
-        if value is None:
+        if value is None or (not value and name == _LEFT_OUT_WHEN_EMPTY):
             continue
         content.append(name)
         kind = type(value)  # asked once, in the loop: a call for each field took as long again as all the rest
         if kind is Decimal:
             content.append(str(_normalize(value)) if value else "0")
         elif kind is tuple:
-            content.append([_content(share, SHARE_CONTENT) for share in value])
+            parts = SHARE_CONTENT if name == "allocations" else ALLOCATED_EXECUTION_CONTENT
+            content.append([_content(part, parts) for part in value])
         else:
             content.append(value)
     return content

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from services.adapters.avro_codec import to_json
 from services.domain import event as ev
-from services.domain.code import Payment, PriceType
+from services.domain.code import Function, Payment, PriceType
 from services.domain.record import Record
 
 
@@ -53,14 +53,18 @@ def _of_trade(event: Record) -> str | None:
         case ev.CapturedTrade():
             return f"{event.trade_id} v{event.version} {event.execution_type.value}: {_fill(event)}"
         case ev.ConfirmedTrade():
+            end = _ends(event.function)
             return (
-                f"{event.allocation_id} confirmed by {event.counterparty} as {event.confirmation_id}: "
+                f"{end}{event.allocation_id} confirmed by {event.counterparty} as "
+                f"{event.confirmation_id}: "
                 f"{number(event.settlement_amount)} {event.currency}"
             )
         case ev.AllocatedTrade():
+            end = _ends(event.function)
             return (
-                f"{event.allocation_id}: {event.side.value} {number(event.quantity)} {event.isin} for {event.account}, "
-                f"net {number(event.net_amount)} {event.currency} of {len(event.trade_ids)} fill(s)"
+                f"{end}{event.allocation_id}: {event.side.value} {number(event.quantity)} {event.isin} "
+                f"for {event.account}, net {number(event.net_amount)} {event.currency} "
+                f"of {len(event.trade_ids)} fill(s)"
             )
         case ev.MatchStatusReport():
             steps = " ".join(step.status.value for step in event.history)
@@ -80,6 +84,11 @@ def _fill(event: ev.Execution) -> str:
     )
 
 
+def _ends(function: Function) -> str:
+    """How the line of an event begins that takes back what was said under its id."""
+    return "CANCEL " if function is Function.CANCEL else ""
+
+
 def _reference(event: ev.Execution) -> str:
     return f", refers to {event.execution_reference_id}" if event.execution_reference_id else ""
 
@@ -90,8 +99,9 @@ def _unit(price_type: PriceType) -> str:
 
 def _instruction(event: ev.SettlementInstruction) -> str:
     cash = f" against {number(event.amount)} {event.currency}" if event.payment is Payment.AGAINST_PAYMENT else " free"
+    end = _ends(event.function)
     return (
-        f"{event.instruction_id} {event.movement.value} {number(event.quantity)} {event.isin}{cash} "
+        f"{end}{event.instruction_id} {event.movement.value} {number(event.quantity)} {event.isin}{cash} "
         f"for {event.account} with {event.counterparty} at {event.own_chain.depository_bic} on {event.settlement_date}"
     )
 

@@ -16,7 +16,7 @@ from services.commands.scan import read_all
 from services.commands.shown import json_line
 from services.commands.text import columns
 from services.domain import event as ev
-from services.domain.code import ExceptionStatus, ExecutionType
+from services.domain.code import ExceptionStatus, ExecutionType, Function
 from services.domain.errors import DecodeError
 from services.domain.reason import Reason
 from services.domain.record import Record, doc
@@ -47,11 +47,12 @@ class Summary(Record, kw_only=True):
     duplicates: Annotated[int, doc("Of these, reports that repeat the content of an earlier one.")]
     captured: Annotated[int, doc("Trade versions: fills, corrections and cancellations that were booked.")]
     enriched: Annotated[int, doc("Trade versions with everything reference data adds.")]
-    allocations: Annotated[int, doc("Allocated trades, by allocation id.")]
-    confirmations: Annotated[int, doc("Allocated trades that the counterparty confirmed, by allocation id.")]
-    instructions: Annotated[int, doc("Settlement instructions, by instruction id.")]
+    allocations: Annotated[int, doc("Allocated trades that stand, by allocation id.")]
+    confirmations: Annotated[int, doc("Of these, those that the counterparty confirmed.")]
+    instructions: Annotated[int, doc("Settlement instructions that stand, by instruction id.")]
+    cancelled_instructions: Annotated[int, doc("Settlement instructions that were sent and cancelled.")]
     repeated_instructions: Annotated[
-        int, doc("Records beyond the first of an instruction id; anything but 0 is a fault.")
+        int, doc("Records beyond one instruction and one cancellation of an id; anything but 0 is a fault.")
     ]
     exceptions: Annotated[int, doc("Exceptions whose latest status is open.")]
     exceptions_by_reason: Annotated[dict[str, int], doc("The same by reason.")]
@@ -75,6 +76,7 @@ class _Counts:
     confirmed: dict[str, ev.ConfirmedTrade] = field(default_factory=dict)
     received: set[tuple[str, str]] = field(default_factory=set)
     instructions: Counter[str] = field(default_factory=Counter)
+    cancellations: Counter[str] = field(default_factory=Counter)
     exceptions: dict[str, ev.ExceptionEvent] = field(default_factory=dict)
     dead_letters: Counter[str] = field(default_factory=Counter)
     waits_ms: list[int] = field(default_factory=list)
@@ -109,12 +111,18 @@ def _count(counts: _Counts, event: Record, record: LogRecord) -> None:
         case ev.Execution():
             counts.executions += 1
             counts.contents[execution_fingerprint(event)] += 1
+        case ev.ConfirmedTrade(function=Function.CANCEL):
+            counts.confirmed.pop(event.allocation_id, None)
         case ev.ConfirmedTrade():
             counts.confirmed[event.allocation_id] = event
+        case ev.AllocatedTrade(function=Function.CANCEL):
+            counts.allocated.pop(event.allocation_id, None)
         case ev.AllocatedTrade():
             counts.allocated[event.allocation_id] = event
         case ev.ReceivedConfirmation():
             counts.received.add((event.sender, event.confirmation_id))
+        case ev.SettlementInstruction(function=Function.CANCEL):
+            counts.cancellations[event.instruction_id] += 1
         case ev.SettlementInstruction():
             counts.instructions[event.instruction_id] += 1
             counts.waits_ms.append(max(0, record.timestamp_ms - event.received_at_us // 1000))
@@ -132,8 +140,9 @@ def _summary(counts: _Counts) -> Summary:
         enriched=len(counts.enriched),
         allocations=len(counts.allocated),
         confirmations=len(counts.confirmed),
-        instructions=len(counts.instructions),
-        repeated_instructions=counts.instructions.total() - len(counts.instructions),
+        instructions=len(counts.instructions.keys() - counts.cancellations.keys()),
+        cancelled_instructions=len(counts.cancellations),
+        repeated_instructions=sum(one.total() - len(one) for one in (counts.instructions, counts.cancellations)),
         exceptions=len(still_open),
         exceptions_by_reason=dict(sorted(Counter(event.reason for event in still_open).items())),
         exceptions_closed=len(counts.exceptions) - len(still_open),
@@ -181,7 +190,8 @@ def table(summary: Summary) -> str:
         ("enriched", summary.enriched, "with instrument, dates, charges, counterparty"),
         ("allocations", summary.allocations, "one account's share of a block"),
         ("confirmations", summary.confirmations, "allocations the counterparty confirmed"),
-        ("instructions", summary.instructions, "settlement instructions, each once"),
+        ("instructions", summary.instructions, "settlement instructions that stand, each once"),
+        ("  cancelled", summary.cancelled_instructions, "were sent, and taken back"),
         ("exceptions", summary.exceptions, "open, for the desk"),
         *((f"  {reason}", count, _meaning(reason)) for reason, count in summary.exceptions_by_reason.items()),
         ("  closed", summary.exceptions_closed, "were open, and went on by themselves"),

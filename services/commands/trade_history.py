@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from services.capture.state import confirmation_subject, execution_subject, instruction_subject
 from services.domain import event as ev
-from services.domain.code import ExceptionStatus
+from services.domain.code import ExceptionStatus, Function
 from services.domain.record import Record
 from services.engine.log import LogRecord
 
@@ -84,7 +84,10 @@ class _Index:
         self.events = [seen.event for seen in self.records if seen.event is not None]
         self.captured = [event for event in self.events if type(event) is ev.CapturedTrade]
         self.allocated = {event.allocation_id: event for event in self.events if type(event) is ev.AllocatedTrade}
-        self.confirmed = [event for event in self.events if type(event) is ev.ConfirmedTrade]
+        said = [event for event in self.events if type(event) is ev.ConfirmedTrade]
+        ended = {event.allocation_id for event in said if event.function is Function.CANCEL}
+        self.confirmed = [event for event in said if event.allocation_id in ended]
+        self.confirmed += [event for event in said if event.allocation_id not in ended]  # what stands has the last word
         self.exceptions = [event for event in self.events if type(event) is ev.ExceptionEvent]
         self.siblings = {trade.trade_id for trade in self.captured} | self.allocated.keys()
         self._trade_of_report = {execution_subject(trade): trade.trade_id for trade in self.captured}
@@ -230,11 +233,16 @@ def _candidates(index: _Index, focus: _Focus) -> set[str]:
         ):
             continue
         for allocated in index.allocated.values():
-            quoted = event.allocation_reference in (allocated.allocation_id, allocated.allocation_reference)
+            quoted = event.allocation_reference in _names_of(allocated)
             same_key = event.match_key == allocated.match_key and allocated.allocation_id not in confirmed
             if (quoted and event.allocation_reference is not None) or same_key:
                 found.add(allocated.allocation_id)
     return found
+
+
+def _names_of(allocated: ev.AllocatedTrade) -> tuple[str | None, ...]:
+    """What a counterparty may quote of it."""
+    return allocated.allocation_id, allocated.allocation_reference, allocated.original_allocation_id
 
 
 def _confirms(index: _Index, focus: _Focus, event: ev.CounterpartyConfirmation) -> bool:
@@ -247,7 +255,7 @@ def _confirms(index: _Index, focus: _Focus, event: ev.CounterpartyConfirmation) 
         return matched in focus.allocations
     ours = [index.allocated[name] for name in focus.allocations & index.allocated.keys()]
     if event.allocation_reference is not None:
-        return any(event.allocation_reference in (share.allocation_id, share.allocation_reference) for share in ours)
+        return any(event.allocation_reference in _names_of(share) for share in ours)
     match_key = event.match_key if isinstance(event, ev.ReceivedConfirmation) else None
     return any(match_key == allocated.match_key for allocated in ours)
 

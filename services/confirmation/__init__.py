@@ -5,10 +5,11 @@ Reads       `trades.allocated` (AllocatedTrade) and `confirmations.received` (Re
 Writes      `trades.confirmed` (ConfirmedTrade, key allocation_id), `confirmations.status` (MatchStatusReport, key
             subject_id) and `exceptions` (ExceptionEvent, key exception_id).
 Remembers   per match_key the ids of what is open (MatchGroup); each open side in full (OpenAllocation,
-            OpenConfirmation); of what was matched the ids alone, to know a repetition (MatchedAllocation,
-            MatchedConfirmation); which pairs differ (Mismatch); what was cancelled, by whom, also before it came
-            (Withdrawn, ConfirmationChange); who asks to cancel a match (CancelRequest); what was told of a side
-            (ShownStatus); when each open side is due (Deadline, NextDeadline).
+            OpenConfirmation); of what was matched the ids and what was taken from the counterparty, to know a
+            repetition, and the confirmation, which may be free again (MatchedAllocation, MatchedConfirmation); which
+            pairs differ (Mismatch); what was cancelled, by whom, also before it came (Withdrawn, ConfirmationChange);
+            who asks to cancel a match (CancelRequest); what was told of a side (ShownStatus); when each open side is
+            due (Deadline, NextDeadline).
 
 Pairing (L1): the match key, which is counterparty, account, instrument, side and trade date; then, in this order,
 1. A confirmation that quotes an allocation id or reference is compared with that allocation alone; it waits for it, and
@@ -22,6 +23,10 @@ market has a deadline for the affirmation, the desk is told before it and at it 
 
 Comparison (L2): each field under its code, EXCT, PTOL, PTMX, MNMX, CPOP or NUFM (tolerances.py). What the counterparty
 does not state is not compared. Status and cancels: statuses.py, cancelling.py, docs/decisions/0024.
+
+Taking back (docs/decisions/0026). An allocation that is taken back leaves its group, and what was open about it closes.
+If it was matched, a ConfirmedTrade with function CANCEL takes back what was confirmed, and the confirmation is open
+again.
 
 Guarantees
 - An allocation is confirmed at most once, and by one confirmation; repeated events are recognised.

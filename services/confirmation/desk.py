@@ -9,8 +9,10 @@ from services.confirmation.notices import (
     subject_id,
     subject_of_allocation,
     subject_of_confirmation,
+    subject_of_match,
 )
 from services.confirmation.state import (
+    CancelRequest,
     ConfirmationChange,
     MatchedAllocation,
     MatchedConfirmation,
@@ -89,7 +91,7 @@ class Desk:
     def _known_fingerprint(self, key: str) -> str | None:
         matched = self.state.get(MatchedConfirmation, key)
         if matched is not None:
-            return matched.fingerprint
+            return rules.fingerprint_of(matched)
         waiting = self.state.get(OpenConfirmation, key)
         return None if waiting is None else rules.fingerprint(waiting.confirmation)
 
@@ -175,16 +177,22 @@ class Desk:
         """Publish the confirmed trade, and close and forget what was open for its two sides."""
         trade, confirmation = pair.ours.trade, pair.theirs.confirmation
         allocation_id, key = pair.ours.key, pair.theirs.key
-        self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=allocation_id, event=rules.confirmed_trade(pair)))
+        populated, profile = rules.populated_fields(pair), pair.ours.tolerances.profile
+        event = rules.confirmed_trade(trade, confirmation, profile=profile, populated=populated)
+        self.outcomes.append(Publish(topic=OUTPUT_TOPIC, key=allocation_id, event=event))
         self.forget_mismatch(trade)
         self.waits.end(allocation_id, order_id=trade.order_id)
-        self.waits.end(key)
+        due_at_us = self.waits.end(key)
         self._report_agreed(trade, key, confirmation)
+        self.answer(key, told=f"Confirmation {name_of(key)} confirms allocation {allocation_id} now.")
         self.state.delete(OpenAllocation, allocation_id)
         self.state.delete(OpenConfirmation, key)
-        self.state.put(allocation_id, MatchedAllocation(confirmation_key=key, order_id=trade.order_id))
-        fingerprint = rules.fingerprint(confirmation)
-        self.state.put(key, MatchedConfirmation(allocation_id=allocation_id, fingerprint=fingerprint))
+        ours = MatchedAllocation(
+            confirmation_key=key, order_id=trade.order_id, matching_profile=profile, populated=populated
+        )
+        self.state.put(allocation_id, ours)
+        theirs = MatchedConfirmation(allocation_id=allocation_id, confirmation=confirmation, due_at_us=due_at_us)
+        self.state.put(key, theirs)
 
     def _report_agreed(self, trade: AllocatedTrade, key: str, confirmation: ReceivedConfirmation) -> None:
         """Of what was told about before; all else is told by the confirmed trade itself."""
@@ -241,6 +249,36 @@ class Desk:
         self.state.delete(OpenAllocation, allocation_id)
         left = tuple(key for key in group.allocations if key != allocation_id)
         self.evaluate(trade.match_key, replace(group, allocations=left))
+
+    def answer(self, key: str, *, told: str) -> None:
+        """The counterparty agrees that the match of this open confirmation was taken back by our side, if it was."""
+        waiting = self.state.get(OpenConfirmation, key)
+        if waiting is None or waiting.freed_by is None:
+            return
+        allocation_id, state = waiting.freed_by, self.state
+        request = state.get(CancelRequest, allocation_id)
+        assert request is not None, f"match of {allocation_id} was taken back but is not remembered"
+        state.delete(CancelRequest, allocation_id)
+        subject = subject_of_match(allocation_id, waiting.confirmation)
+        self.notices.report(subject, Happening.CANCELLED_BY_US, Happening.CANCELLED_BY_THEM, message=told)
+        if request.refused:
+            reason = Reason.CONFIRMATION_CANCEL_REFUSED
+            self.notices.close(reason, subject=allocation_id, order_id=request.order_id)
+
+    def free_confirmation(self, key: str, freed_by: str) -> None:
+        """A confirmation whose match our side took back is open again, and compared with what stands."""
+        row = self.state.get(MatchedConfirmation, key)
+        assert row is not None, f"confirmation {key!r} has matched but is not remembered"
+        assert row.confirmation is not None, f"confirmation {key!r} was matched before its content was kept"
+        confirmation = row.confirmation
+        self.state.delete(MatchedConfirmation, key)
+        self.state.put(key, OpenConfirmation(confirmation=confirmation, freed_by=freed_by))
+        self.waits.resume(key, row.due_at_us)
+        if self.notices.is_reported(key):
+            told = f"Our side took allocation {freed_by} back; it is compared with what stands."
+            self.notices.report(subject_of_confirmation(key, confirmation), Happening.FREED, message=told)
+        group = self.group(confirmation.match_key)
+        self.evaluate(confirmation.match_key, replace(group, confirmations=(*group.confirmations, key)))
 
     def remove_confirmation(self, key: str, confirmation: ReceivedConfirmation) -> None:
         """Take an open confirmation out of its group, and close all that was shown of it."""

@@ -56,6 +56,17 @@ def subject_of_confirmation(key: str, confirmation: Confirmation, allocation_id:
     )
 
 
+def subject_of_match(allocation_id: str, confirmation: Confirmation) -> Subject:
+    """Our side, when only the confirmation that it is or was matched with is at hand."""
+    return Subject(
+        key=allocation_id,
+        allocation_id=allocation_id,
+        counterparty=confirmation.sender,
+        confirmation_id=confirmation.confirmation_id,
+        match_key=confirmation.match_key,
+    )
+
+
 def subject_id(key: str) -> str:
     """A side's key as events have it."""
     return key.replace("\x1f", "/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.confirmation import cancelling, notices
+from services.confirmation import cancelling, notices, taking_back
 from services.confirmation.desk import Desk
 from services.confirmation.state import (
     CancelRequest,
@@ -21,6 +21,7 @@ from services.confirmation.state import (
     Withdrawn,
 )
 from services.confirmation.waits import OUTCOMES_PER_CALL_MAX
+from services.domain.code import Function
 from services.domain.event import AllocatedTrade, ReceivedConfirmation
 from services.domain.record import Record
 from services.stage import Outcome, Received, State
@@ -51,7 +52,10 @@ class ConfirmationStage:
         for received in batch:
             event = received.event
             if type(event) is AllocatedTrade:  # isinstance of a struct goes through ABCMeta: ten times slower
-                desk.take_allocation(event, received.timestamp_us)
+                if event.function is Function.CANCEL:
+                    taking_back.take_back(desk, event)
+                else:
+                    desk.take_allocation(event, received.timestamp_us)
             elif type(event) is not ReceivedConfirmation:
                 raise TypeError(f"event on {received.topic} was {type(event).__name__}, expected one side of a trade")
             elif event.reference_id is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from operator import attrgetter
 
+from services.confirmation.state import MatchedConfirmation
 from services.confirmation.tolerances import Tolerances, code_of, is_within
 from services.domain.code import ChargeType, MatchingField, ToleranceCode
 from services.domain.digest import sha256
@@ -52,9 +53,10 @@ class Theirs(Record, kw_only=True):
     confirmation: ReceivedConfirmation
 
     def quotes(self, ours: Ours) -> bool:
-        """Whether the confirmation names this allocation by our id or by the reference we were given."""
-        reference = self.confirmation.allocation_reference
-        return reference is not None and reference in (ours.trade.allocation_id, ours.trade.allocation_reference)
+        """Whether the confirmation names this allocation by our id, its first id, or the reference we were given."""
+        reference, trade = self.confirmation.allocation_reference, ours.trade
+        names = (trade.allocation_id, trade.allocation_reference, trade.original_allocation_id)
+        return reference is not None and reference in names
 
 
 class Comparison(Record, kw_only=True):
@@ -118,6 +120,11 @@ def fingerprint(confirmation: ReceivedConfirmation) -> str:
             ]
         )
     return sha256(content.encode()).hex()[:32]
+
+
+def fingerprint_of(matched: MatchedConfirmation) -> str:
+    """Digest of what a confirmation says that was matched."""
+    return matched.fingerprint if matched.confirmation is None else fingerprint(matched.confirmation)
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------
@@ -336,28 +343,31 @@ def _disjoint(candidates: list[_Candidate]) -> list[Pair]:
     return pairs
 
 
-def confirmed_trade(pair: Pair) -> ConfirmedTrade:
-    """Join the two sides. Cash is the seller's amount: ours when we deliver, otherwise theirs (T2S, RTS 2018/1229).
+def populated_fields(pair: Pair) -> tuple[MatchingField, ...]:
+    """The fields that are taken from the counterparty (CPOP), because a profile says so."""
+    if pair.is_equal:
+        return ()
+    compared = compared_fields(pair.ours.trade, pair.theirs.confirmation, pair.ours.tolerances)
+    return tuple([found.field for found in compared if found.code is ToleranceCode.CPOP])
 
-    What the counterparty populates (CPOP) is taken from it.
+
+def confirmed_trade(
+    trade: AllocatedTrade, confirmation: ReceivedConfirmation, *, profile: str, populated: tuple[MatchingField, ...]
+) -> ConfirmedTrade:
+    """Join the two sides, with the function of the trade: confirmed, or taken back.
+
+    Cash is the seller's amount: ours when we deliver, otherwise theirs (T2S, RTS 2018/1229). What the counterparty
+    populates is taken from it.
     """
-    trade, confirmation, tolerances = pair.ours.trade, pair.theirs.confirmation, pair.ours.tolerances
     fields = asdict(trade)
-    takes_theirs = not trade.side.delivers
-    if not pair.is_equal:
-        populated = {
-            compared.field
-            for compared in compared_fields(trade, confirmation, tolerances)
-            if compared.code is ToleranceCode.CPOP
-        }
-        if MatchingField.PRICE in populated:
-            fields["average_price"] = confirmation.price
-        if MatchingField.SETTLEMENT_DATE in populated:
-            fields["settlement_date"] = confirmation.settlement_date
-        takes_theirs = takes_theirs or MatchingField.NET_AMOUNT in populated
+    if MatchingField.PRICE in populated:
+        fields["average_price"] = confirmation.price
+    if MatchingField.SETTLEMENT_DATE in populated:
+        fields["settlement_date"] = confirmation.settlement_date
+    takes_theirs = not trade.side.delivers or MatchingField.NET_AMOUNT in populated
     return ConfirmedTrade(
         **fields,
         confirmation_id=confirmation.confirmation_id,
-        matching_profile=tolerances.profile,
+        matching_profile=profile,
         settlement_amount=confirmation.net_amount if takes_theirs else trade.net_amount,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from services.confirmation.statuses import Asking
-from services.domain.code import MatchStatus
+from services.domain.code import MatchingField, MatchStatus
 from services.domain.event import AllocatedTrade, MatchStatusChange, ReceivedConfirmation
 from services.domain.reason import Reason
 from services.domain.record import Record, TimestampUs, doc
@@ -28,6 +28,9 @@ class OpenConfirmation(Record, kw_only=True):
     """A confirmation without its allocated trade; key: sender and confirmation id."""
 
     confirmation: Annotated[ReceivedConfirmation, doc("The confirmation as received.")]
+    freed_by: Annotated[
+        str | None, doc("Allocation id whose match our side took back, as long as nothing became of the confirmation.")
+    ] = None
 
 
 class MatchedAllocation(Record, kw_only=True):
@@ -35,13 +38,22 @@ class MatchedAllocation(Record, kw_only=True):
 
     confirmation_key: Annotated[str, doc("Key of the confirmation.")]
     order_id: Annotated[str | None, doc("Order of its block, for what the desk is told; empty in older rows.")] = None
+    matching_profile: Annotated[str, doc("Profile whose tolerances were applied.")] = ""
+    populated: Annotated[
+        tuple[MatchingField, ...], doc("Fields whose value is the counterparty's, because its profile says so.")
+    ] = ()
 
 
 class MatchedConfirmation(Record, kw_only=True):
     """The confirmation found its allocation; key: sender and confirmation id."""
 
     allocation_id: Annotated[str, doc("The allocation.")]
-    fingerprint: Annotated[str, doc("Digest of its content; tells a repetition from a conflict.")]
+    fingerprint: Annotated[str, doc("Digest of its content, of one that was matched before its content was kept.")] = ""
+    confirmation: Annotated[
+        ReceivedConfirmation | None,
+        doc("Its content: tells a repetition from a conflict, and is free again with its allocation."),
+    ] = None
+    due_at_us: Annotated[TimestampUs, doc("When it was due, and is again when it is free.")] = 0
 
 
 class Mismatch(Record, kw_only=True):
@@ -67,13 +79,17 @@ class ConfirmationChange(Record, kw_only=True):
 
 
 class CancelRequest(Record, kw_only=True):
-    """One side has asked to cancel an agreed match; key: allocation_id. Gone when both have cancelled."""
+    """One side has asked to cancel an agreed match; key: allocation_id. Gone when both have cancelled.
+
+    The counterparty's waits for us, and the match holds. Ours undoes it at once, and waits to hear that they agree.
+    """
 
     asked_by: Annotated[Asking, doc("Which side.")]
     by: Annotated[str | None, doc("Key of the confirmation that asks; empty: our own side.")]
     refused: Annotated[bool, doc("Whether the other side refused.")] = False
     counterparty: Annotated[str, doc("BIC of the counterparty.")]
     match_key: Annotated[str, doc("What both sides know.")]
+    order_id: Annotated[str | None, doc("Order of the block of an allocation that our side took back.")] = None
     replacements: Annotated[tuple[str, ...], doc("Keys of the confirmations that wait to take the place.")] = ()
 
 

@@ -5,8 +5,9 @@
       └──────┴───────┴► CAND └─ (holds) CREJ ─► CREQ
 
 Before the match is agreed a side cancels by itself (CAND). Afterwards its cancel is a request (CREQ), which the other
-side grants by cancelling too (CANA) or refuses (CREJ); after a refusal the match holds and may be asked about again.
-CAND and CANA are the end. A confirmation also waits (PEND) or is disqualified (DISQ) until that changes.
+side grants by cancelling too (CANA) or refuses (CREJ); after a refusal it may be asked about again. CAND and CANA are
+the end. A confirmation whose match our side took back is compared again (NMAT). A confirmation also waits (PEND) or is
+disqualified (DISQ) until that changes.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Happening(StrEnum):
     """It was paired, and all fields agree."""
     COMPLETED = "COMPLETED"
     """All parts of the match are there. An allocation is a match of one part: it follows at once."""
+    FREED = "FREED"
+    """A confirmation whose match our side took back: it may be matched again."""
     CANCELLED_BY_US = "CANCELLED_BY_US"
     CANCELLED_BY_THEM = "CANCELLED_BY_THEM"
     REFUSED_BY_US = "REFUSED_BY_US"
@@ -73,6 +76,7 @@ _ASKED = {
 TRANSITIONS: Mapping[tuple[Standing, Happening], Standing] = {
     **{(Standing(status), what): Standing(then) for status in _OPEN for what, then in _ON_MATCHING.items()},
     (Standing(MACH), Happening.COMPLETED): Standing(MAGR),
+    (Standing(MAGR), Happening.FREED): Standing(NMAT),
     (Standing(MACH), Happening.CANCELLED_BY_US): Standing(CAND),
     (Standing(MACH), Happening.CANCELLED_BY_THEM): Standing(CAND),
     **{(Standing(status), what): asked for status in (MAGR, CREJ) for what, asked in _ASKED.items()},

@@ -75,16 +75,22 @@ class Waits:
         self._state.put(trade.allocation_id, deadline)
         self._note(min(due_at_us, times.warning_at_us))
 
-    def end(self, key: str, *, order_id: str | None = None) -> None:
-        """The wait is over: close what was shown of it."""
+    def resume(self, key: str, due_at_us: int) -> None:
+        """A confirmation waits again; its time counts from when it came."""
+        self._state.put(key, Deadline(reason=Reason.UNMATCHED_CONFIRMATION, due_at_us=due_at_us))
+        self._note(due_at_us)
+
+    def end(self, key: str, *, order_id: str | None = None) -> int:
+        """The wait is over: close what was shown of it, and tell when it was due."""
         deadline = self._state.get(Deadline, key)
         self._state.delete(Deadline, key)
         if deadline is None:
-            return
+            return 0
         if deadline.overdue:
             self._notices.close(deadline.reason, subject=subject_id(key), order_id=order_id)
         if deadline.affirmation_shown is not None:
             self._notices.close(deadline.affirmation_shown, subject=subject_id(key), order_id=order_id)
+        return deadline.due_at_us
 
     def _note(self, due_at_us: int) -> None:
         earliest = self._state.get(NextDeadline, SINGLETON)

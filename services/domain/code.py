@@ -59,6 +59,14 @@ class AllocationTransactionType(StrEnum):
     CANCEL = "CANCEL"
 
 
+class Function(StrEnum):
+    """What an event does to the one before it under the same id; SWIFT 23G NEWM and CANC."""
+
+    NEW = "NEW"
+    CANCEL = "CANCEL"
+    """Takes back what was published under the id; everything else is as it was published."""
+
+
 class InstrumentType(StrEnum):
     """What the settlement cycle and the charges are keyed by."""
 

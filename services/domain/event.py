@@ -16,6 +16,7 @@ from services.domain.code import (
     ConfirmationTransactionType,
     ExceptionStatus,
     ExecutionType,
+    Function,
     InstrumentType,
     MatchStatus,
     Movement,
@@ -86,6 +87,14 @@ class AccountAllocation(Record, kw_only=True):
     )
 
 
+class AllocatedExecution(Record, kw_only=True):
+    """One fill that an allocation instruction says it divides (FIX NoExecs group, 124)."""
+
+    execution_id: Annotated[str, doc("Report of the fill as it stands; FIX ExecID (17).")]
+    quantity: Annotated[Quantity, doc("Quantity of the fill; FIX LastQty (32).")]
+    price: Annotated[Price | None, doc("Price of the fill, when the sender gives it; FIX LastPx (31).")] = None
+
+
 class AllocationInstruction(Record, kw_only=True):
     """How a block is divided among accounts (FIX 4.4 AllocationInstruction, 35=J)."""
 
@@ -101,6 +110,15 @@ class AllocationInstruction(Record, kw_only=True):
     average_price: Annotated[Price | None, doc("Sender's average price, for comparison; FIX AvgPx (6).")] = None
     trade_date: Annotated[date, doc("Trade date of the block; FIX TradeDate (75).")]
     allocations: Annotated[tuple[AccountAllocation, ...], doc("The accounts and their shares; FIX NoAllocs (78).")]
+    total_allocations: Annotated[
+        int | None, doc("Accounts of all fragments, when the instruction comes in several; FIX TotNoAllocs (892).")
+    ] = None
+    last_fragment: Annotated[
+        bool | None, doc("False when more fragments of the instruction are to come; FIX LastFragment (893).")
+    ] = None
+    executions: Annotated[
+        tuple[AllocatedExecution, ...], doc("The fills that are divided, when they are named; FIX NoExecs (124).")
+    ] = ()
 
 
 class CounterpartyConfirmation(Record, kw_only=True):
@@ -208,7 +226,7 @@ class EnrichedTrade(CapturedTrade, kw_only=True):
 class AllocatedTrade(Record, kw_only=True):
     """One account's share of a block, with its own cash and its own settlement chain; the unit that is settled."""
 
-    allocation_id: Annotated[str, doc("Derived from block, instruction and account.")]
+    allocation_id: Annotated[str, doc("Derived from block, instruction, account and version.")]
     block_id: Annotated[str, doc("The block this is a share of: one order on one trade date.")]
     order_id: Annotated[str, doc("Order of the block.")]
     trade_ids: Annotated[tuple[str, ...], doc("The fills in the block, in the order of their ids.")]
@@ -238,6 +256,15 @@ class AllocatedTrade(Record, kw_only=True):
     account_chain: Annotated[SettlementChain, doc("Where the account settles.")]
     match_key: Annotated[str, doc("What both sides know before details are compared; key of the topic.")]
     received_at_us: Annotated[TimestampUs, doc("When the last fill of the block entered the log.")]
+    version: Annotated[
+        int, doc("1 for the first division of the block; a later one takes the place of one taken back.")
+    ] = 1
+    function: Annotated[
+        Function, doc("CANCEL takes the allocation back: it does not settle, and nothing else about it has changed.")
+    ] = Function.NEW
+    original_allocation_id: Annotated[
+        str | None, doc("Id of the first version, which counterparties may quote; empty for the first.")
+    ] = None
 
 
 class ReceivedConfirmation(CounterpartyConfirmation, kw_only=True):
@@ -248,7 +275,10 @@ class ReceivedConfirmation(CounterpartyConfirmation, kw_only=True):
 
 
 class ConfirmedTrade(AllocatedTrade, kw_only=True):
-    """An allocated trade whose details the counterparty confirmed within the tolerances of the matching profile."""
+    """An allocated trade whose details the counterparty confirmed within the tolerances of the matching profile.
+
+    With function CANCEL it takes back what was confirmed: the allocated trade was taken back.
+    """
 
     confirmation_id: Annotated[str, doc("Counterparty's ConfirmID.")]
     matching_profile: Annotated[str, doc("Profile whose tolerances were applied.")]
@@ -286,13 +316,16 @@ class MatchStatusReport(Record, kw_only=True):
 
 
 class SettlementInstruction(Record, kw_only=True):
-    """One delivery or receipt of securities against payment, as sent to the depository (ISO 20022 sese.023.001.11)."""
+    """One delivery or receipt of securities against payment, as sent to the depository (ISO 20022 sese.023.001.11).
+
+    With function CANCEL it asks the depository to cancel the instruction of that id (sese.020.001.07).
+    """
 
     instruction_id: Annotated[str, doc("TxId: derived from allocation, version, account and leg; key of the topic.")]
     allocation_id: Annotated[str, doc("The allocated trade that is settled.")]
     order_id: Annotated[str, doc("Order of the block, for tracing.")]
     trade_ids: Annotated[tuple[str, ...], doc("Fills in the block, for tracing.")]
-    version: Annotated[int, doc("1 for the first instruction of the allocation.")]
+    version: Annotated[int, doc("Version of the allocated trade; each has an instruction of its own.")]
     movement: Annotated[Movement, doc("SctiesMvmntTp: DELI or RECE.")]
     payment: Annotated[Payment, doc("Pmt: APMT or FREE.")]
     common_reference: Annotated[str | None, doc("CmonId: reference both sides quote, when they agreed on one.")] = None
@@ -312,6 +345,9 @@ class SettlementInstruction(Record, kw_only=True):
     trade_date: Annotated[date, doc("TradDt.")]
     settlement_date: Annotated[date, doc("SttlmDt: intended settlement date.")]
     received_at_us: Annotated[TimestampUs, doc("When the last fill of the block entered the log.")]
+    function: Annotated[Function, doc("NEW instructs; CANCEL asks to cancel what was instructed under the id.")] = (
+        Function.NEW
+    )
 
 
 class SettlementMessage(Record, kw_only=True):

@@ -59,9 +59,10 @@ def block_id(*, order_id: str, trade_date: date) -> str:
     return _derive("BL", (order_id, trade_date.isoformat()))
 
 
-def allocation_id(*, block: str, instruction: str, account: str, ordinal: int) -> str:
-    """Identify one account's share of a block under one allocation instruction (or template)."""
-    return _derive("AL", (block, instruction, account, str(ordinal)))
+def allocation_id(*, block: str, instruction: str, account: str, ordinal: int, version: int = 1) -> str:
+    """Identify one account's share of a block under one allocation instruction (or template), in one version of it."""
+    parts = (block, instruction, account, str(ordinal))
+    return _derive("AL", parts if version == 1 else (*parts, str(version)))
 
 
 def instruction_id(*, allocation: str, version: int, account: str, leg: str) -> str:

@@ -31,8 +31,8 @@ class Reason(StrEnum):
     )
     EXECUTION_REFERENCE_UNKNOWN = (
         "EXECUTION_REFERENCE_UNKNOWN",
-        "A correction or cancellation names an execution that was never reported.",
-        "Ask the sender for the original report and replay.",
+        "A correction or cancellation names an execution that has not been reported; it waits for that report.",
+        "Ask the sender for the original report; when it comes, the change is applied and this closes by itself.",
     )
     EXECUTION_ALREADY_CANCELLED = (
         "EXECUTION_ALREADY_CANCELLED",
@@ -163,23 +163,43 @@ class Reason(StrEnum):
     )
     ALLOCATION_CHANGE_UNSUPPORTED = (
         "ALLOCATION_CHANGE_UNSUPPORTED",
-        "A replacement or cancellation of an allocation cannot be processed automatically.",
-        "Agree the change with the client and repair by hand.",
+        "A replacement or cancellation names an allocation that is replaced or cancelled already, or is not known.",
+        "Ask the client which allocation stands; it must name that one. One that comes late is changed by itself.",
     )
     AMENDED_AFTER_ALLOCATION = (
         "AMENDED_AFTER_ALLOCATION",
-        "A fill was corrected or cancelled after its block was allocated.",
+        "A fill was changed after an earlier release allocated its block, whose shares are not remembered.",
         "Reverse the allocation with client and counterparty; nothing was changed automatically.",
     )
     FILL_AFTER_ALLOCATION = (
         "FILL_AFTER_ALLOCATION",
-        "A fill arrived for a block that was complete and allocated.",
+        "A fill arrived for a block that an earlier release allocated, whose shares are not remembered.",
         "Ask the sender; book the fill under an order of its own.",
     )
     ALLOCATION_TEMPLATE_MISSING = (
         "ALLOCATION_TEMPLATE_MISSING",
         "The account is allocated by template, and there is none for the trade date.",
         "Add the allocation template.",
+    )
+    ALLOCATION_INCOMPLETE = (
+        "ALLOCATION_INCOMPLETE",
+        "An allocation comes in fragments, and not all of them have come.",
+        "Ask the sender for the missing fragments; when they come, this closes by itself.",
+    )
+    ALLOCATION_EXECUTION_UNKNOWN = (
+        "ALLOCATION_EXECUTION_UNKNOWN",
+        "An allocation names an execution that its block does not have, or that was cancelled or corrected.",
+        "Ask the client to allocate the executions that stand.",
+    )
+    ALLOCATION_EXECUTION_DIFFERS = (
+        "ALLOCATION_EXECUTION_DIFFERS",
+        "An allocation names an execution with another quantity or price than it has.",
+        "Compare the named fields with the client; the wrong side corrects.",
+    )
+    ALLOCATION_DISQUALIFIED = (
+        "ALLOCATION_DISQUALIFIED",
+        "An allocation that was applied no longer fits its block, whose fills were changed; it was taken back (DISQ).",
+        "Ask the client to replace its allocation; the replacement closes this.",
     )
     BLOCK_UNALLOCATED = (
         "BLOCK_UNALLOCATED",
@@ -257,4 +277,9 @@ class Reason(StrEnum):
         "CONFIRMED_TRADE_CONFLICTS",
         "An allocation that is already instructed was confirmed again with other terms.",
         "Nothing was instructed a second time; agree with the counterparty which terms hold, then repair by hand.",
+    )
+    INSTRUCTION_CANCELLED_LATE = (
+        "INSTRUCTION_CANCELLED_LATE",
+        "An instruction was cancelled on or after its settlement date, when it may have settled already.",
+        "Ask the depository what became of it; if it settled, agree and book the reversing trade.",
     )

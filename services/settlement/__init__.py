@@ -1,4 +1,4 @@
-"""Settlement: one instruction per confirmed allocation, and never a second one.
+"""Settlement: one instruction per confirmed allocation, never a second one, and its cancellation when it is taken back.
 
 Reads       `trades.confirmed` (ConfirmedTrade, key allocation_id).
 Writes      `settlement.instructions` (SettlementInstruction, key instruction_id), `settlement.messages`
@@ -13,6 +13,12 @@ Guarantees
 - Instruction and message are published together or not at all. The message is rendered and validated before either.
 - A refused trade is not remembered as instructed: once it comes again repaired it is instructed, and its exception is
   closed. Sent again unrepaired, it is suppressed (`still_refused`): its exception is open already.
+
+Taking back (docs/decisions/0026)
+- A confirmed trade with function CANCEL cancels its instruction: a SettlementInstruction with function CANCEL and its
+  sese.020, both under the id of what they cancel. A trade that was refused is forgotten, and its exception closed.
+- On or after the settlement date this is shown as well (INSTRUCTION_CANCELLED_LATE): only a status, which is not read
+  yet, tells whether it settled.
 
 Payment
 - Against payment (APMT) of the settlement amount: who delivers is credited, who receives is debited.

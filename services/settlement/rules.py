@@ -15,7 +15,6 @@ from services.domain.reason import Reason
 from services.domain.record import Decimal, Record, doc
 from services.settlement.state import Instructed
 
-_VERSION = 1  # a change after instruction is a cancellation and a new instruction, which is not made here
 _LEG = "DVP"  # the one leg of a bilateral trade, whether or not cash moves: the id must not depend on the amount
 
 _BIC_WITHOUT_BRANCH = 8
@@ -73,7 +72,7 @@ def _canonical(number: Decimal) -> str:
 
 def conflict(trade: ConfirmedTrade, instructed: Instructed) -> Refusal | None:
     """Compare with what was instructed for the allocation; None means the trade is the same again."""
-    if instructed.fingerprint == fingerprint(trade):
+    if instructed.fingerprint == fingerprint(trade) or not instructed.instruction_id:
         return None
     return Refusal(
         reason=Reason.CONFIRMED_TRADE_CONFLICTS,
@@ -138,12 +137,12 @@ def instruction_for(trade: ConfirmedTrade) -> SettlementInstruction:
     """Make the instruction of a trade that `refusal` has nothing against."""
     return SettlementInstruction(
         instruction_id=identity.instruction_id(
-            allocation=trade.allocation_id, version=_VERSION, account=trade.account, leg=_LEG
+            allocation=trade.allocation_id, version=trade.version, account=trade.account, leg=_LEG
         ),
         allocation_id=trade.allocation_id,
         order_id=trade.order_id,
         trade_ids=trade.trade_ids,
-        version=_VERSION,
+        version=trade.version,
         movement=Movement.DELIVER if trade.side.delivers else Movement.RECEIVE,
         payment=Payment.AGAINST_PAYMENT if trade.settlement_amount else Payment.FREE,
         common_reference=None,  # the two sides agree on none: confirmations carry no reference that both would quote

@@ -9,10 +9,13 @@ from services.domain.record import Record, doc
 
 
 class Instructed(Record, frozen=True, kw_only=True):
-    """The allocation has its instruction; there will be no other."""
+    """The allocation has its instruction, or was taken back; there will be no other."""
 
-    instruction_id: Annotated[str, doc("The instruction that was published.")]
+    instruction_id: Annotated[str, doc("The instruction that was published; empty if none was before the end.")]
     fingerprint: Annotated[str, doc("Digest of the terms it was made from; tells a duplicate from a conflict.")]
+    is_cancelled: Annotated[bool, doc("The trade was taken back, and the instruction cancelled if there was one.")] = (
+        False
+    )
 
 
 class Refused(Record, frozen=True, kw_only=True):

@@ -15,8 +15,8 @@ from services.verification.inputs import Input
 from services.verification.judge import V2, V4, Judge
 from services.verification.letters import place
 from services.verification.model import Entry
-from services.verification.names import BINDING_FIELDS
-from services.verification.plain import Plain, bytes_digest, decimal_of, text
+from services.verification.names import ALLOCATED_FIELDS, BINDING_FIELDS, CANCEL
+from services.verification.plain import Plain, bytes_digest, decimal_of, digest, text
 from services.verification.rows import Columns, column
 
 ECONOMICS = ("quantity", "price", "gross_amount", "accrued_interest")
@@ -52,6 +52,9 @@ class Share(NamedTuple):
     """One allocated trade."""
 
     allocation_id: str
+    version: int
+    original_id: str | None
+    content: bytes
     account: str
     reference: str | None
     quantity: Decimal
@@ -90,7 +93,7 @@ class Request(NamedTuple):
 class Block:
     """All fills of one order on one trade date, its instructions, and what was given away."""
 
-    __slots__ = ("fills", "order_id", "requests", "shares")
+    __slots__ = ("fills", "order_id", "requests", "shares", "taken_back", "versions")
 
     def __init__(self, order_id: str) -> None:
         """Start with nothing."""
@@ -98,6 +101,11 @@ class Block:
         self.fills: defaultdict[str, list[Fill]] = defaultdict(list)
         self.requests: list[Request] = []
         self.shares: list[Share] = []
+        """Those that stand."""
+        self.taken_back = 0
+        """How many were taken back."""
+        self.versions = 1
+        """The block has had at least so many versions."""
 
     @property
     def given(self) -> list[Fill | Request]:
@@ -131,6 +139,7 @@ class Waiting(NamedTuple):
     gross: Decimal
     accrued: Decimal
     charges: Charges
+    version: int = 1
 
 
 TABLES: dict[str, Columns] = {
@@ -139,6 +148,9 @@ TABLES: dict[str, Columns] = {
         "quantity": lambda row: decimal_of(row["totals"]["quantity"]),
         "pending": lambda row: sorted(row["pending"]),
         "last_event_us": column("last_event_us"),
+        "judged": lambda row: sorted(row["judged"]),
+        "version": column("version"),
+        "newest_share": column("newest_share"),
     },
     "Fill": {
         "block_id": column("block_id"),
@@ -147,7 +159,15 @@ TABLES: dict[str, Columns] = {
         "status": column("status"),
         "economics": lambda row: economics_of(*(decimal_of(row[name]) for name in ECONOMICS)),
     },
+    "GivenShare": {
+        "version": column("version"),
+        "is_published": lambda row: row["chain"] is not None,
+        "quantity": lambda row: decimal_of(row["share"]["quantity"]),
+        "previous": column("previous"),
+        "block_id": lambda row: row["share"]["block_id"],
+    },
     "KeptInstruction": {"status": column("status"), "reason": column("reason")},
+    "AwaitedInstruction": {"change_id": column("change_id")},
     "WaitingBlock": {"reason": column("reason")},
     "WaitingShare": {"reason": column("reason"), "share": lambda row: _waiting(row["share"])},
     "OpenBlock": {"overdue": column("overdue")},
@@ -247,8 +267,13 @@ class Allocated:
         if not check(V2, block is not None and bool(block.fills), where, allocation_id, "is a share of no known block"):
             return
         assert block is not None
+        content = digest(record, ALLOCATED_FIELDS)
+        if record["function"] == CANCEL:
+            self._take_back(block, allocation_id, content, where)
+            return
         check(V2, allocation_id not in self._allocation_ids, where, allocation_id, "is there a second time")
         self._allocation_ids.add(allocation_id)
+        block.versions = max(block.versions, record["version"])
         check(V2, _match_key_follows(entry, record), where, allocation_id, "has a match key that does not follow")
         exact = check(V4, is_exact(record, CASH_FIELDS), where, allocation_id, "has an amount that is not exact")
         check(V4, exact and net_follows(record), where, allocation_id, "has a net amount that is not its parts' sum")
@@ -256,6 +281,9 @@ class Allocated:
         block.shares.append(
             Share(
                 allocation_id=allocation_id,
+                version=record["version"],
+                original_id=record["original_allocation_id"],
+                content=content,
                 account=record["account"],
                 reference=record["allocation_reference"],
                 quantity=record["quantity"],
@@ -270,6 +298,18 @@ class Allocated:
                 where=where,
             )
         )
+
+    def _take_back(self, block: Block, allocation_id: str, content: bytes, where: str) -> None:
+        """A share ends once, under its own id, and says all that it said when it was published."""
+        share = next((one for one in block.shares if one.allocation_id == allocation_id), None)
+        if not self._judge.check(V2, share is not None, where, allocation_id, "is taken back and does not stand"):
+            return
+        assert share is not None
+        same = share.content == content
+        self._judge.check(V4, same, where, allocation_id, "is taken back with other terms than it was published with")
+        block.shares.remove(share)
+        block.taken_back += 1
+        block.versions = max(block.versions, share.version + 1)
 
     def _block(self, block_id: str, record: Plain) -> Block:
         block = self.blocks.get(block_id)

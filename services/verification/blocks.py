@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from services.verification.names import ALLOCATION
 
 TEMPLATE_SHARES_MAX = 500
 SINGLE, TEMPLATE = "SINGLE", "TEMPLATE"
-CONTRADICTS, AMENDED, TOO_LATE = "FILL_CONTRADICTS_BLOCK", "AMENDED_AFTER_ALLOCATION", "FILL_AFTER_ALLOCATION"
+CONTRADICTS = "FILL_CONTRADICTS_BLOCK"
 CONFLICTS, UNSUPPORTED = "ALLOCATION_CONFLICTS", "ALLOCATION_CHANGE_UNSUPPORTED"
 UNALLOCATED = "BLOCK_UNALLOCATED"
 _ZERO = Decimal(0)
@@ -54,26 +54,16 @@ class BlockAudit:
 
     @cached_property
     def live(self) -> dict[str, Fill]:
-        """The fills in the block: as it was divided, or as they are by now when it is not divided yet."""
-        if self.block.shares:
-            found = {}
-            for trade_id in self.block.shares[0].trade_ids:
-                fills = self.block.fills.get(trade_id, [])
-                late = _opened(self.fill_cases.get(trade_id, {}), AMENDED)
-                if late < len(fills):
-                    found[trade_id] = fills[len(fills) - 1 - late]
-            return found
+        """The fills in the block, as they are by now."""
         return {
-            trade_id: fills[-1 - late]
+            trade_id: fills[-1]
             for trade_id, fills in self.block.fills.items()
-            if (late := _opened(self.fill_cases[trade_id], AMENDED)) < len(fills)
-            and not fills[-1 - late].is_cancel
-            and not self._is_outside(trade_id)
+            if not fills[-1].is_cancel and not self._is_outside(trade_id)
         }
 
     def _is_outside(self, trade_id: str) -> bool:
         cases = self.fill_cases[trade_id]
-        return any(reason in cases and cases[reason].is_open for reason in (CONTRADICTS, TOO_LATE))
+        return CONTRADICTS in cases and cases[CONTRADICTS].is_open
 
     @cached_property
     def quantity(self) -> Decimal:
@@ -88,8 +78,6 @@ class BlockAudit:
     @cached_property
     def is_complete(self) -> bool:
         """Whether the order is done and all its fills are here."""
-        if self.shares:
-            return True
         counted = [fills[-1] for trade_id, fills in self.block.fills.items() if not self._is_outside(trade_id)]
         if not counted:
             return False
@@ -102,20 +90,26 @@ class BlockAudit:
             if trade_id in self.live or not self.shares:
                 continue
             cases = self.fill_cases[trade_id]
-            told = any(_opened(cases, reason) for reason in (CONTRADICTS, TOO_LATE))
-            explained = told or any(fill.is_cancel for fill in fills)
+            explained = bool(_opened(cases, CONTRADICTS)) or any(fill.is_cancel for fill in fills)
             judge.check(V1, explained, "fill", trade_id, "is not among the shares of", self.name)
 
     # --- instructions
 
-    def ids_of(self, request: Request) -> list[str]:
-        """The allocation ids its shares must have."""
-        return [
-            identity.allocation_id(
-                block=self.block_id, instruction=request.instruction_id, account=account, ordinal=ordinal
-            )
-            for ordinal, (account, _, _) in enumerate(request.shares)
-        ]
+    def sources_of(self, request: Request) -> Iterator[tuple[int, int, str]]:
+        """Of each share that could come of it: its place, version and allocation id."""
+        for ordinal, (account, _, _) in enumerate(request.shares):
+            for version in self.versions:
+                yield ordinal, version, self._share_id(request.instruction_id, account, ordinal, version)
+
+    def _share_id(self, source: str, account: str, ordinal: int, version: int) -> str:
+        return identity.allocation_id(
+            block=self.block_id, instruction=source, account=account, ordinal=ordinal, version=version
+        )
+
+    @cached_property
+    def versions(self) -> list[int]:
+        """Versions that shares of the block have."""
+        return sorted({share.version for share in self.shares})
 
     @cached_property
     def share_ids(self) -> set[str]:
@@ -123,8 +117,8 @@ class BlockAudit:
         return {share.allocation_id for share in self.shares}
 
     def is_applied(self, request: Request) -> bool:
-        """Whether any share was made of it."""
-        return any(allocation_id in self.share_ids for allocation_id in self.ids_of(request))
+        """Whether any share that stands was made of it."""
+        return any(allocation_id in self.share_ids for _, _, allocation_id in self.sources_of(request))
 
     def is_ended(self, request: Request) -> bool:
         """Whether a later instruction replaced or cancelled it."""
@@ -132,18 +126,29 @@ class BlockAudit:
             change.reference_id == request.instruction_id
             and change.sender == request.sender
             and change.kind != "NEW"
-            and not _opened(self.request_cases[change.subject], UNSUPPORTED)
+            and UNSUPPORTED not in open_reasons(self.request_cases[change.subject])
             for change in self.block.requests
         )
 
-    def is_pending(self, request: Request) -> bool:
-        """Whether it still waits for its block."""
-        return (
-            request.kind != "CANCEL"
-            and not self.is_applied(request)
-            and not self.is_ended(request)
-            and not any(case.opened for case in self.request_cases[request.subject].values())
+    def named_by(self, change: Request) -> bool:
+        """Whether what it changes is here, and nothing else has changed that."""
+        return any(
+            one.instruction_id == change.reference_id and one.sender == change.sender and self.is_standing(one)
+            for one in self.block.requests
         )
+
+    def is_standing(self, request: Request) -> bool:
+        """Whether it is an instruction that the block has to answer."""
+        cases = self.request_cases[request.subject]
+        refused = _opened(cases, CONFLICTS) or UNSUPPORTED in open_reasons(cases)
+        return request.kind != "CANCEL" and not refused and not self.is_ended(request)
+
+    def is_pending(self, request: Request) -> bool:
+        """Whether it still waits for its block; what was refused is judged again when its block was changed."""
+        if not self.is_standing(request) or self.is_applied(request):
+            return False
+        judged = self.is_complete and not self.waits_for_data
+        return not (judged and open_reasons(self.request_cases[request.subject]))
 
     @cached_property
     def pending(self) -> list[str]:
@@ -154,13 +159,11 @@ class BlockAudit:
         """An instruction is applied as a whole, refused, ended by another, or its block is not complete yet."""
         for request in self.block.requests:
             said = (request.where, "instruction", request.subject, "for", self.name)
-            ids = self.ids_of(request)
-            missing = [name for name in ids if name not in self.share_ids]
-            reasons = [
-                reason
-                for reason, case in self.request_cases[request.subject].items()
-                if case.opened and reason != CONFLICTS
-            ]
+            there = {ordinal for ordinal, _, name in self.sources_of(request) if name in self.share_ids}
+            missing = [account for place, (account, _, _) in enumerate(request.shares) if place not in there]
+            reasons = [name for name in open_reasons(self.request_cases[request.subject]) if name != CONFLICTS]
+            awaits = UNSUPPORTED in reasons and self.named_by(request)
+            judge.check(V1, not awaits, *said, "waits for an instruction that has come")
             if self.is_applied(request):
                 judge.check(V1, not missing, *said, "was applied without the shares", Moving(", ".join(missing)))
                 judge.check(V7, not reasons, *said, "was applied and refused:", Moving(", ".join(reasons)))
@@ -178,6 +181,7 @@ class BlockAudit:
         if not self.shares:
             self._judge_undivided(judge)
             return
+        judge.check(V1, self.is_complete, self.name, "is not complete, and something of it is allocated")
         self._judge_sources(judge)
         if self.block.shares:
             self._judge_composition(judge)
@@ -196,31 +200,44 @@ class BlockAudit:
     def _judge_sources(self, judge: Judge) -> None:
         """Each share follows from the account's policy or from an instruction, and a standing policy gives all away."""
         sources = {
-            allocation_id: share
+            allocation_id: (request, ordinal)
             for request in self.block.requests
-            for allocation_id, share in zip(self.ids_of(request), request.shares, strict=True)
+            for ordinal, _, allocation_id in self.sources_of(request)
         }
         stands = False
         for share in self.shares:
             told = sources.get(share.allocation_id)
             if told is None:
-                derived = self._is_standing(share)
+                derived = self._is_standing(judge, share)
                 judge.check(V2, derived, "share", share.allocation_id, "of", self.name, "follows from no instruction")
                 stands = stands or derived
             else:
-                same = told == (share.account, share.quantity, share.reference)
+                request, ordinal = told
+                same = request.shares[ordinal] == (share.account, share.quantity, share.reference)
                 judge.check(V4, same, "share", share.allocation_id, "of", self.name, "is not as it was instructed")
+                stands_for = self.is_standing(request)
+                judge.check(V1, stands_for, "share", share.allocation_id, "of", self.name, "outlived its instruction")
+                self._judge_version(judge, share, request.instruction_id, ordinal)
         told_whole = (self.name, "has", self.quantity, "and was divided for", self.given)
         judge.check(V1, not stands or self.given == self.quantity, *told_whole)
 
-    def _is_standing(self, share: Share | Waiting) -> bool:
+    def _is_standing(self, judge: Judge, share: Share | Waiting) -> bool:
         """Whether the id is that of the single account, or of some place in a template."""
-        return any(
-            share.allocation_id
-            == identity.allocation_id(block=self.block_id, instruction=source, account=share.account, ordinal=ordinal)
-            for source, count in ((SINGLE, 1), (TEMPLATE, TEMPLATE_SHARES_MAX))
-            for ordinal in range(count)
-        )
+        for source, count in ((SINGLE, 1), (TEMPLATE, TEMPLATE_SHARES_MAX)):
+            for ordinal in range(count):
+                if share.allocation_id == self._share_id(source, share.account, ordinal, share.version):
+                    self._judge_version(judge, share, source, ordinal)
+                    return True
+        return False
+
+    def _judge_version(self, judge: Judge, share: Share | Waiting, source: str, ordinal: int) -> None:
+        """A later version names the first one, and was made because something was taken back."""
+        if isinstance(share, Waiting):
+            return
+        first = None if share.version == 1 else self._share_id(source, share.account, ordinal, 1)
+        judge.check(V2, share.original_id == first, "share", share.allocation_id, "names another first version")
+        caused = share.version <= 1 + self.block.taken_back + len(self.block.given)
+        judge.check(V2, caused, "share", share.allocation_id, "has version", share.version, "without a cause")
 
     def _judge_composition(self, judge: Judge) -> None:
         """Every share names the same fills, their average price, and terms that one of them has."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from services.domain import identity
 from services.verification.judge import V2, V3, Judge, Moving
@@ -25,7 +25,7 @@ _SAID = ("message", "details", "order_id")
 class Case:
     """One exception id."""
 
-    __slots__ = ("claimed", "is_open", "message", "opened", "reason", "said", "where")
+    __slots__ = ("claimed", "is_open", "message", "opened", "order_id", "reason", "said", "where")
 
     def __init__(self, reason: str) -> None:
         """Start before it was ever opened."""
@@ -35,6 +35,7 @@ class Case:
         self.is_open = False
         self.message = ""
         """Its latest sentence."""
+        self.order_id: str | None = None
         self.said = b""
         self.where = ""
         self.claimed = False
@@ -90,6 +91,7 @@ class Cases:
         check(V2, not again, "exception", expected, "is opened a second time at", where, "and says the same")
         case.opened += 1
         case.is_open, case.said, case.where, case.message = True, said, where, event["message"]
+        case.order_id = event["order_id"]
         self.opened[service, reason] += 1
 
     def about(self, service: str, subject: str) -> dict[str, Case]:
@@ -100,6 +102,12 @@ class Cases:
         for case in found.values():
             case.claimed = True
         return found
+
+    def claim_ended_waits(self, service: str, orders: Collection[str]) -> None:
+        """Cases about what waited for data and was taken back before it was published: nothing else tells of it."""
+        for (name, _), by_reason in self._by_subject.items():
+            for case in by_reason.values() if name == service else ():
+                case.claimed |= case.waits and not case.is_open and case.order_id in orders
 
     def open_of(self, service: str) -> Iterable[tuple[str, Case]]:
         """Open cases of a service, each with what it is about."""

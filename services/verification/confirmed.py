@@ -10,12 +10,14 @@ from services.verification.judge import V1, V2, V4, V6, Judge
 from services.verification.letters import place
 from services.verification.model import Entry
 from services.verification.names import ALLOCATED_FIELDS, CONFIRMATION
+from services.verification.names import CANCEL as TAKEN_BACK
 from services.verification.plain import SEPARATOR, Plain, digest
 from services.verification.rows import Columns, Rows, column, mark
 from services.verification.sides import (
     CANCEL,
     KEPT_FIELDS,
     RECEIVED_FIELDS,
+    REFUSAL,
     REPLACE,
     STATED,
     Group,
@@ -29,15 +31,22 @@ from services.verification.tolerance import NET_AMOUNT, PRICE, SETTLEMENT_DATE, 
 
 MISMATCHED, UNCONFIRMED, UNMATCHED = "CONFIRMATION_MISMATCHED", "UNCONFIRMED", "UNMATCHED_CONFIRMATION"
 UNKNOWN, REQUESTED = "CONFIRMATION_REFERENCE_UNKNOWN", "CONFIRMATION_CANCEL_REQUESTED"
+REFUSED = "CONFIRMATION_CANCEL_REFUSED"
 AFFIRMATION = ("AFFIRMATION_DUE", "AFFIRMATION_LATE")
 WAITS = (MISMATCHED, UNCONFIRMED, UNMATCHED, UNKNOWN, *AFFIRMATION)
 """Reasons that are shown of a side that waits, and of no other."""
 
 TABLES: dict[str, Columns] = {
     "OpenAllocation": {"content": lambda row: digest(row["trade"], ALLOCATED_FIELDS)},
-    "OpenConfirmation": {"content": lambda row: digest(row["confirmation"], RECEIVED_FIELDS)},
+    "OpenConfirmation": {
+        "content": lambda row: digest(row["confirmation"], RECEIVED_FIELDS),
+        "freed_by": lambda row: row.get("freed_by"),
+    },
     "MatchedAllocation": {"confirmation_key": column("confirmation_key")},
-    "MatchedConfirmation": {"allocation_id": column("allocation_id"), "fingerprint": mark("fingerprint")},
+    "MatchedConfirmation": {
+        "allocation_id": column("allocation_id"),
+        "content": lambda row: digest(row["confirmation"], RECEIVED_FIELDS),
+    },
     "Mismatch": {"confirmation_key": column("confirmation_key")},
     "Deadline": {
         "reason": column("reason"),
@@ -80,7 +89,19 @@ class Confirmed:
         self._theirs: dict[str, Side] = {}
         self._groups: defaultdict[str, Group] = defaultdict(Group)
         self._matched: dict[str, str] = {}
-        """Both ways: allocation id to confirmation key and back."""
+        """Confirmation key by allocation id, of those that stand."""
+        self._claims: defaultdict[str, set[str]] = defaultdict(set)
+        """Allocation ids by the confirmation that confirms them: in the end no more than one."""
+        self._confirmed: dict[str, bytes] = {}
+        """What was said of every allocation that ever was confirmed."""
+        self._undone: dict[str, str] = {}
+        """Confirmation key by allocation id, of those that were confirmed and are taken back."""
+        self._freed: defaultdict[str, list[str]] = defaultdict(list)
+        """Allocation ids by the confirmation whose match our side took back."""
+        self._taken: set[str] = set()
+        """Allocation ids that were taken back."""
+        self._refused: set[str] = set()
+        """Keys of confirmations that their sender refuses to cancel."""
         self.duplicates = 0
         """Sides that came again."""
         self.waiting = 0
@@ -92,7 +113,25 @@ class Confirmed:
         """Enter a record of trades.allocated."""
         record = given.record
         key = record["allocation_id"]
-        self._enter(self._ours, given, key, our_terms(record))
+        if record["function"] == TAKEN_BACK:
+            self._take_back(given, key)
+        else:
+            self._enter(self._ours, given, key, our_terms(record))
+
+    def _take_back(self, given: Input, key: str) -> None:
+        """It leaves its group, and whatever is remembered of it now is that it has."""
+        if key in self._taken:
+            self.duplicates += not given.is_in_flight
+            return
+        if key not in self._ours:  # what it takes back was put aside: that it is taken back is remembered all the same
+            self._enter(self._ours, given, key, our_terms(given.record))
+        side = self._ours[key]
+        group = self._groups[side.match_key]
+        group.ours.remove(side)
+        is_in_flight, is_new = given.is_in_flight or side.is_in_flight, given.is_new or side.is_new
+        self._ours[key] = side = side._replace(is_in_flight=is_in_flight, is_new=is_new)
+        group.taken.append(side)
+        self._taken.add(key)
 
     def take_confirmation(self, given: Input) -> None:
         """Enter a record of confirmations.received."""
@@ -111,6 +150,8 @@ class Confirmed:
         group.match_key = side.match_key
         if side.changes in (REPLACE, CANCEL):
             self._withdrawing[side.named, side.partition].append(side)
+        elif side.changes == REFUSAL:
+            self._refused.add(side.named)
         (group.ours if is_ours else group.theirs).append(side)
 
     # --- outputs
@@ -121,7 +162,6 @@ class Confirmed:
         ours = self._ours.get(allocation_id)
         known = ours is not None and ours.kept == digest(record, KEPT_FIELDS)
         check(V2, entry.key == allocation_id.encode(), where, "is not keyed by its allocation")
-        check(V2, allocation_id not in self._matched, where, allocation_id, "is confirmed a second time")
         key = f"{record['counterparty']}{SEPARATOR}{record['confirmation_id']}"
         theirs = self._theirs.get(key)
         named = theirs is not None and theirs.match_key == record["match_key"]
@@ -131,11 +171,27 @@ class Confirmed:
             return
         assert ours is not None
         assert theirs is not None
-        check(V2, key not in self._matched, where, allocation_id, "is confirmed by what confirms another")
-        self._matched[allocation_id], self._matched[key] = key, allocation_id
+        said = digest(record, (*ALLOCATED_FIELDS, "confirmation_id", "matching_profile", "settlement_amount"))
+        if record["function"] == TAKEN_BACK:
+            self._take_end(where, allocation_id, key, said)
+            return
+        check(V2, allocation_id not in self._confirmed, where, allocation_id, "is confirmed a second time")
+        self._confirmed[allocation_id] = said
+        self._matched[allocation_id] = key
+        self._claims[key].add(allocation_id)
         opposed = ours.delivers != theirs.delivers and ours.hard == theirs.hard and theirs.confirms
         check(V4, opposed, where, allocation_id, "is confirmed with other terms")
         self._check_terms(where, record, ours, theirs)
+
+    def _take_end(self, where: str, allocation_id: str, key: str, said: bytes) -> None:
+        """What was confirmed is taken back, in the same words."""
+        stands = self._matched.pop(allocation_id, None) == key
+        self._judge.check(V2, stands, where, allocation_id, "is taken back by a confirmation that does not confirm it")
+        same = self._confirmed.get(allocation_id) == said
+        self._judge.check(V4, same, where, allocation_id, "is taken back with other terms than it was confirmed with")
+        self._claims[key].discard(allocation_id)
+        self._undone[allocation_id] = key
+        self._freed[key].append(allocation_id)
 
     def _check_terms(self, where: str, record: Plain, ours: Side, theirs: Side) -> None:
         """Each field is within what the profile ever allowed, and where it is theirs, it may be."""
@@ -210,14 +266,14 @@ class Confirmed:
 
     def _waits(self, side: Side) -> bool:
         """Whether a confirmation is still open."""
-        return side.confirms and side.key not in self._matched and not self._withdrawn_by(side)
+        return side.confirms and not self._claims.get(side.key) and not self._withdrawn_by(side)
 
     def _withdrawn_by(self, side: Side) -> list[Side]:
         return self._withdrawing.get((side.key, side.partition), [])
 
     def _is_kept_out(self, side: Side) -> bool:
         """Whether it replaces what is matched: then it waits outside of its group."""
-        return side.changes == REPLACE and side.named in self._matched and self._same_partition(side)
+        return side.changes == REPLACE and bool(self._claims.get(side.named)) and self._same_partition(side)
 
     def _same_partition(self, side: Side) -> bool:
         named = self._theirs.get(side.named)
@@ -249,12 +305,20 @@ class Confirmed:
         if not side.confirms:
             rows.expect("ConfirmationChange", side.key, partition, side.fingerprint, side.named)
             return
+        if side.fingerprint:
+            claims = sorted(self._claims.get(side.key, ()))
+            self._judge.check(V2, len(claims) <= 1, side.where, side.subject, "confirms", ", ".join(claims))
+            other = claims[0] if claims else None
+        elif side.key in self._taken:
+            self._judge.check(V1, other is None, side.where, side.key, "is taken back and still confirmed")
+            self._compare_taken(rows, side, open_reasons(cases))
+            return
         withdrawn = self._withdrawn_by(side) if side.fingerprint else []
         shown = [reason for reason in open_reasons(cases) if reason in WAITS]
         if other is not None:
             self._judge.check(V1, not shown, side.where, side.subject, "is matched and still shown as", *shown)
             if side.fingerprint:
-                rows.expect("MatchedConfirmation", side.key, partition, other, side.fingerprint)
+                rows.expect("MatchedConfirmation", side.key, partition, other, side.content)
                 self._standings.expect(rows, side.key, partition, ("MAGR",), must=False)
             else:
                 rows.expect("MatchedAllocation", side.key, partition, other)
@@ -268,7 +332,10 @@ class Confirmed:
 
     def _compare_open(self, rows: Rows, side: Side, deadlines: dict[int, int]) -> None:
         partition = side.partition
-        rows.expect("OpenConfirmation" if side.fingerprint else "OpenAllocation", side.key, partition, side.content)
+        if side.fingerprint:
+            rows.expect("OpenConfirmation", side.key, partition, side.content, self._freed_by(side))
+        else:
+            rows.expect("OpenAllocation", side.key, partition, side.content)
         reason = UNMATCHED if side.fingerprint else UNCONFIRMED
         self._compare_deadline(rows, side, side.key, reason, deadlines)
         cases = self._cases.about(CONFIRMATION, side.subject)
@@ -283,6 +350,32 @@ class Confirmed:
             possible = ("MISM",) if differs else ("NMAT",)
             must = differs or self._is_open(side.subject, UNCONFIRMED)
         self._standings.expect(rows, side.key, partition, possible, must=must)
+
+    def _freed_by(self, side: Side) -> str | None:
+        """Of the allocations it confirmed before, the last has not been answered yet."""
+        freed = self._freed.get(side.key, [])
+        asked = [name for name in freed if self._standings.status_of(name) != "CANA"]
+        one = len(asked) == (1 if freed else 0)
+        self._judge.check(V1, one, side.where, side.subject, "was freed by", ", ".join(freed), "one is to be answered")
+        return asked[0] if asked else None
+
+    def _compare_taken(self, rows: Rows, side: Side, shown: list[str]) -> None:
+        """What is taken back is told as such: alone, or with the counterparty, whose confirmation is compared again."""
+        rows.expect("Withdrawn", side.key, side.partition, None, None)
+        key = self._undone.get(side.key)
+        if key is None:
+            self._judge.check(V1, not shown, side.where, side.key, "is taken back and still shown as", *shown)
+            self._standings.expect(rows, side.key, side.partition, ("CAND",), must=True)
+            return
+        is_answered = bool(self._claims.get(key) or self._withdrawn_by(self._theirs[key]))
+        asked = ("CREQ", "CREJ") if key in self._refused else ("CREQ",)
+        possible = ("CANA",) if is_answered else ("CANA", *asked)
+        self._standings.expect(rows, side.key, side.partition, possible, must=True)
+        status = self._standings.status_of(side.key)
+        expected = [REFUSED] if status == "CREJ" else []
+        self._judge.check(V1, shown == expected, side.where, side.key, "is taken back and shown as", *shown)
+        if status in asked:
+            rows.expect("CancelRequest", side.key, side.partition, "OURS", status == "CREJ", None)
 
     def _compare_request(self, rows: Rows, ours: Side, theirs: Side) -> None:
         """A match that its counterparty takes back stands, and our side is asked."""

@@ -16,6 +16,9 @@ Elements = Mapping[str, str]
 
 QUANTITY, ACCOUNT = "QtyAndAcctDtls/SttlmQty/Qty", "QtyAndAcctDtls/SfkpgAcct/Id"
 PRICE, AMOUNT, INTEREST = "TradDtls/DealPric/Val", "SttlmAmt/Amt", "OthrAmts/AcrdIntrstAmt/Amt"
+INSTRUCTION, CANCELLATION = "SctiesSttlmTxInstr", "SctiesTxCxlReq"
+"""Elements of the messages: sese.023 and sese.020."""
+
 NUMBERS = frozenset({f"{QUANTITY}/Unit", f"{QUANTITY}/FaceAmt", f"{PRICE}/Rate", f"{PRICE}/Amt", AMOUNT, INTEREST})
 ECONOMICS = NUMBERS | {f"{AMOUNT}@Ccy", f"{PRICE}/Amt@Ccy", f"{INTEREST}@Ccy", "SttlmAmt/CdtDbtInd",
                        "OthrAmts/AcrdIntrstAmt/CdtDbtInd", "SttlmAmt/AcrdIntrstInd"}  # fmt: skip
@@ -39,9 +42,10 @@ def marks(elements: Elements) -> tuple[bytes, bytes]:
 
 
 def elements_of(instruction: Plain) -> Elements:
-    """Everything the message of an instruction says."""
+    """Everything the message of an instruction says; under the empty path, which message it is."""
     is_debt = InstrumentType(instruction["instrument_type"]).is_debt
     elements = {
+        "": INSTRUCTION,
         "TxId": instruction["instruction_id"],
         "SttlmTpAndAddtlParams/SctiesMvmntTp": instruction["movement"],
         "SttlmTpAndAddtlParams/Pmt": instruction["payment"],
@@ -60,6 +64,17 @@ def elements_of(instruction: Plain) -> Elements:
         **(_cash(instruction, is_debt=is_debt) if instruction["payment"] == "APMT" else {}),
     }
     return {path: found for path, found in elements.items() if found is not None}
+
+
+def cancellation_of(instruction: Plain) -> Elements:
+    """Everything the cancellation of an instruction says: which one, with what identifies it at the depository."""
+    return {
+        "": CANCELLATION,
+        "AcctOwnrTxId/SctiesSttlmTxId/TxId": instruction["instruction_id"],
+        "AcctOwnrTxId/SctiesSttlmTxId/SctiesMvmntTp": instruction["movement"],
+        "AcctOwnrTxId/SctiesSttlmTxId/Pmt": instruction["payment"],
+        "SfkpgAcct/Id": instruction["own_chain"]["safekeeping_account"],
+    }
 
 
 def _price(instruction: Plain) -> dict[str, str]:

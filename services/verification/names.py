@@ -68,6 +68,9 @@ def repairs_of(service: str) -> str:
     return f"repairs.{service}"
 
 
+CANCEL = "CANCEL"
+"""Function of an event that takes back what was published under its id."""
+
 CHAIN_FIELDS = ("depository_bic", "participant_bic", "participant_account", "client_bic", "safekeeping_account")
 
 EXECUTION_FIELDS = (
@@ -80,9 +83,14 @@ EXECUTION_FIELDS = (
 
 REQUEST_FIELDS = (
     "sender", "instruction_id", "transaction_type", "reference_id", "order_id", "side", "security_id",
-    "security_id_source", "quantity", "average_price", "trade_date", "allocations",
+    "security_id_source", "quantity", "average_price", "trade_date", "allocations", "total_allocations",
+    "last_fragment", "executions",
 )  # fmt: skip
-SHARE_FIELDS = ("account", "quantity", "individual_allocation_id")
+PART_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "allocations": ("account", "quantity", "individual_allocation_id"),
+    "executions": ("execution_id", "quantity", "price"),
+}
+"""Fields of what an allocation instruction lists."""
 
 CONFIRMATION_FIELDS = (
     "sender", "confirmation_id", "allocation_reference", "account", "side", "isin", "quantity", "price", "currency",
@@ -101,7 +109,8 @@ ALLOCATED_FIELDS = (
     "allocation_id", "block_id", "order_id", "trade_ids", "allocation_reference", "block_account", "account", "side",
     "isin", "instrument_type", "settlement_market", "venue", "quantity", "average_price", "price_type", "currency",
     "gross_amount", "accrued_interest", "charges", "net_amount", "trade_date", "settlement_date", "counterparty",
-    "counterparty_lei", "counterparty_chain", "account_chain", "match_key", "received_at_us",
+    "counterparty_lei", "counterparty_chain", "account_chain", "match_key", "received_at_us", "version",
+    "original_allocation_id",
 )  # fmt: skip
 
 INSTRUCTED_AS: Mapping[str, str] = {
@@ -110,6 +119,6 @@ INSTRUCTED_AS: Mapping[str, str] = {
     "counterparty_chain": "counterparty_chain", "counterparty": "counterparty", "amount": "settlement_amount",
     "currency": "currency", "accrued_interest": "accrued_interest", "deal_price": "average_price",
     "price_type": "price_type", "venue": "venue", "trade_date": "trade_date", "settlement_date": "settlement_date",
-    "received_at_us": "received_at_us",
+    "received_at_us": "received_at_us", "version": "version",
 }  # fmt: skip
 """Each field of an instruction and the field of the confirmed trade it must equal."""

@@ -70,21 +70,24 @@ def decimal_of(value: Any) -> Decimal:
 # --- how services recognise content: written down a second time, from the formats alone -------------------------------
 
 
-def content_mark(record: Plain, names: Iterable[str], parts: tuple[str, ...] = ()) -> bytes:
+_NO_PARTS: Mapping[str, tuple[str, ...]] = {}
+
+
+def content_mark(record: Plain, names: Iterable[str], parts: Mapping[str, tuple[str, ...]] = _NO_PARTS) -> bytes:
     """How capture recognises a message: BLAKE2b over MessagePack of names and values, absent fields left out.
 
-    `parts` are the fields of the records in a list.
+    `parts` are the fields of the records in each list.
     """
     packed = _pack(_content(record, names, parts))
     return hashlib.blake2b(packed, digest_size=_DIGEST_BYTES).digest()
 
 
-def _content(record: Plain, names: Iterable[str], parts: tuple[str, ...]) -> list[Any]:
+def _content(record: Plain, names: Iterable[str], parts: Mapping[str, tuple[str, ...]]) -> list[Any]:
     content: list[Any] = []
     for name in names:
         value = record.get(name)
-        if value is not None:
-            content += (name, _canonical(value, parts))
+        if value is not None and (value or name != "executions"):
+            content += (name, _canonical(value, parts.get(name, ())))
     return content
 
 
@@ -94,7 +97,7 @@ def _canonical(value: Any, parts: tuple[str, ...]) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, list | tuple):
-        return [_content(one, parts, ()) for one in value]
+        return [_content(one, parts, _NO_PARTS) for one in value]
     return value
 
 
@@ -114,6 +117,8 @@ def _pack(value: Any) -> bytes:
         if len(data) < _FIX_STRING_MAX:
             return bytes((0xA0 | len(data),)) + data
         return _pack_length(len(data), _FIX_STRING_MAX, 0xA0, (0xD9, 0xDA, 0xDB)) + data
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
     if isinstance(value, int):
         return _pack_integer(value)
     head = _pack_length(len(value), _FIX_LIST_MAX, 0x90, (None, 0xDC, 0xDD))

@@ -75,7 +75,7 @@ class Side(NamedTuple):
 class Group:
     """What has one match key."""
 
-    __slots__ = ("match_key", "ours", "theirs")
+    __slots__ = ("match_key", "ours", "taken", "theirs")
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -83,18 +83,20 @@ class Group:
         """Kept once for all sides."""
         self.ours: list[Side] = []
         self.theirs: list[Side] = []
+        self.taken: list[Side] = []
+        """Allocated trades that were taken back."""
 
     @property
     def sides(self) -> list[Side]:
-        """Both."""
-        return self.ours + self.theirs
+        """All of them."""
+        return self.ours + self.theirs + self.taken
 
 
 def side_of(given: Input, key: str, terms: Plain, *, match_key: str, is_ours: bool) -> Side:
     """Keep of a record what is compared; `terms` has the price of either under one name."""
     record = given.record
     reference = record["allocation_reference"]
-    quoted = (key, reference) if is_ours else (reference,)
+    quoted = (key, reference, record["original_allocation_id"]) if is_ours else (reference,)
     return Side(
         key=key,
         match_key=match_key,

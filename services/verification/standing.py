@@ -15,7 +15,7 @@ UNPAIRED = ("NMAT", "PEND", "MISM", "DISQ")
 FOLLOWS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(UNPAIRED, (*UNPAIRED, "MACH", "CAND")),
     "MACH": ("MAGR", "CAND"),
-    "MAGR": ("CREQ",),
+    "MAGR": ("CREQ", "NMAT"),
     "CREQ": ("CANA", "CREJ"),
     "CREJ": ("CREQ",),
     "CAND": (),
@@ -65,6 +65,11 @@ class Standings:
     def is_told(self, key: str) -> bool:
         """Whether anything was told about a side."""
         return key in self._last
+
+    def status_of(self, key: str) -> str | None:
+        """The latest status of a side, if anything was told."""
+        record = self._last.get(key)
+        return None if record is None else str(record["status"])
 
     def expect(self, rows: Rows, key: str, partition: int, possible: tuple[str, ...], *, must: bool) -> None:
         """The latest status of a side is one of the possible ones; whether it `must` have been told at all."""

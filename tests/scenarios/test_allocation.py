@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from services.domain.code import (
     AllocationPolicy,
     AllocationTransactionType,
     ExecutionType,
+    Function,
     InstrumentType,
     Side,
 )
@@ -68,7 +70,9 @@ class World:
             assert outcome.topic == "trades.allocated"
             assert outcome.key == event.match_key
             price = text(event.average_price)
-            return f"allocated {event.account} {text(event.quantity)} at {price} for {event.net_amount}"
+            done = "allocated" if event.function is Function.NEW else "taken back"
+            version = "" if event.version == 1 else f" v{event.version}"
+            return f"{done} {event.account} {text(event.quantity)} at {price} for {event.net_amount}{version}"
         assert isinstance(event, ev.ExceptionEvent)
         assert outcome.topic == "exceptions"
         assert outcome.key == event.exception_id
@@ -133,6 +137,11 @@ class World:
         """A standing division."""
         weights = scenario.fields_of(words)
         shares = tuple(TemplateShare(account=name, weight=Decimal(weight)) for name, weight in weights.items())
+        for ordinal, (share, version) in enumerate(product(shares, (1, 2))):
+            key = identity.allocation_id(
+                block=BLOCK_ID, instruction="TEMPLATE", account=share.account, ordinal=ordinal // 2, version=version
+            )
+            self.names[key] = share.account if version == 1 else f"{share.account} v{version}"
         return self._learn(AllocationTemplate(account=words[0], shares=shares))
 
     # --- events ---

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.confirmation import cancelling
+from services.confirmation import taking_back
+from services.confirmation.desk import Desk
 from services.confirmation.process import ConfirmationStage
 from services.domain import event as ev
 from services.domain.code import (
@@ -17,12 +18,13 @@ from services.domain.code import (
     ChargeType,
     ConfirmationStatus,
     ConfirmationTransactionType,
+    Function,
     InstrumentType,
     MatchingField,
     Side,
     ToleranceCode,
 )
-from services.domain.record import Record
+from services.domain.record import Record, replace
 from services.domain.reference import AffirmationDeadline, MatchingProfile, Party, ReferenceData, TimeZoneOffset
 from services.stage import Outcome, Publish, Received
 from tests import samples
@@ -44,6 +46,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "instrument_type": InstrumentType,
     "settlement_market": str,
     "ref": str,
+    "first": str,
 }
 NUMBERS = ("percent", "maximum", "below", "above", "net_amount_above")
 
@@ -57,6 +60,7 @@ class World:
         self.state = MemoryState(self.reference)
         self.stage = ConfirmationStage()
         self.now_us = samples.RECEIVED_AT_US
+        self.trades: dict[str, ev.AllocatedTrade] = {}
 
     def run(self, words: list[str]) -> list[str]:
         """Do one line; say what came of it."""
@@ -72,7 +76,8 @@ class World:
         if isinstance(event, ev.ConfirmedTrade):
             assert (outcome.topic, outcome.key) == ("trades.confirmed", event.allocation_id)
             by = f"by {event.confirmation_id} under {event.matching_profile}"
-            return f"confirmed {event.allocation_id} {by} for {event.settlement_amount}"
+            done = "confirmed" if event.function is Function.NEW else "taken back"
+            return f"{done} {event.allocation_id} {by} for {event.settlement_amount}"
         if isinstance(event, ev.MatchStatusReport):
             assert (outcome.topic, outcome.key) == ("confirmations.status", event.subject_id)
             assert event.history[-1].status is event.status
@@ -153,6 +158,8 @@ class World:
         changes = {name: READERS[name](value) for name, value in scenario.fields_of(words).items()}
         if "ref" in changes:
             changes["allocation_reference"] = changes.pop("ref")
+        if "first" in changes:
+            changes |= {"original_allocation_id": changes.pop("first"), "version": 2}
         return changes
 
     @classmethod
@@ -171,7 +178,8 @@ class World:
     def allocated(self, words: list[str]) -> list[Outcome]:
         """Our side."""
         changes = self._our_changes(words)
-        return self._send("trades.allocated", samples.allocated_trade(allocation_id=words[0], **changes))
+        self.trades[words[0]] = samples.allocated_trade(allocation_id=words[0], **changes)
+        return self._send("trades.allocated", self.trades[words[0]])
 
     def confirmed(self, words: list[str]) -> list[Outcome]:
         """Their side."""
@@ -198,13 +206,15 @@ class World:
         return self._names(words, confirmation_status=ConfirmationStatus.REQUEST_REJECTED)
 
     def taken_back(self, words: list[str]) -> list[Outcome]:
-        """Our side takes an allocation back."""
-        trade = samples.allocated_trade(allocation_id=words[0], **self._our_changes(words[1:]))
-        return cancelling.take_back(self.state, trade, now_us=self.now_us).outcomes
+        """Our side takes an allocation back, also one that never came."""
+        trade = self.trades.get(words[0]) or samples.allocated_trade(allocation_id=words[0])
+        return self._send("trades.allocated", replace(trade, function=Function.CANCEL))
 
     def refused(self, words: list[str]) -> list[Outcome]:
         """Our side refuses their request to cancel."""
-        return cancelling.refuse(self.state, words[0], now_us=self.now_us).outcomes
+        desk = Desk(self.state, now_us=self.now_us, unconfirmed_after_us=0)
+        taking_back.refuse(desk, words[0])
+        return desk.outcomes
 
     def wait(self, words: list[str]) -> list[Outcome]:
         """Let minutes pass, with the timer called at their end."""

@@ -122,6 +122,9 @@ def judge(broker: Broker, workload: Workload, given_up: Collection[str]) -> Verd
 def _promises(world: SimWorld, promised: int | None, *, tidy: bool) -> Iterable[str]:
     """A second opinion on the auditor: the flows know how many instructions they lead to."""
     put_aside = any(dict(entry.headers).get("err.class") == b"CRASH" for entry in world.entries("dead-letters"))
-    found = len(list(world.entries("settlement.instructions")))
+    found = 0
+    for entry in world.entries("settlement.instructions"):
+        instruction = _reader()(entry.topic, entry.value)
+        found += 0 if instruction is None else -1 if instruction["function"] == "CANCEL" else 1
     if promised is not None and (tidy or not put_aside) and found != promised:
-        yield f"the flows promise {promised} instructions, {found} are there"
+        yield f"the flows promise {promised} instructions, {found} stand"

@@ -139,7 +139,7 @@ class Workload:
         return messages
 
     def promised_instructions(self, given_up: Collection[str]) -> int | None:
-        """How many instructions must come out in the end; None when what is processed is not what the flows say.
+        """How many instructions must stand in the end; None when what is processed is not what the flows say.
 
         `given_up` are dead letters that are not garbage and of which somebody wanted to hear no more.
         """

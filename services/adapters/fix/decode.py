@@ -15,7 +15,13 @@ from services.domain.code import (
     SecurityIdSource,
     Side,
 )
-from services.domain.event import AccountAllocation, AllocationInstruction, Execution, IgnoredMessage
+from services.domain.event import (
+    AccountAllocation,
+    AllocatedExecution,
+    AllocationInstruction,
+    Execution,
+    IgnoredMessage,
+)
 
 _VERSIONS = frozenset({"FIX.4.2", "FIX.4.3", "FIX.4.4", "FIXT.1.1"})
 _VERSION_WITH_EXEC_TRANS_TYPE = "FIX.4.2"
@@ -58,7 +64,7 @@ _SINGLE_TAGS = frozenset(b"35 43 49 97 22 48 54 75".split())
 _EXECUTION_TAGS = _SINGLE_TAGS | frozenset(
     b"1 12 13 14 15 17 19 20 30 31 32 37 60 63 64 120 150 151 159 231 382 423 453 479".split()
 )
-_ALLOCATION_TAGS = _SINGLE_TAGS | frozenset(b"6 53 70 71 72 73 78".split())
+_ALLOCATION_TAGS = _SINGLE_TAGS | frozenset(b"6 53 70 71 72 73 78 124 892 893".split())
 
 _NO_COMMISSION: dict[str, Any] = {}
 
@@ -66,6 +72,7 @@ _PARTY_MEMBERS = frozenset({b"448", b"447", b"452"})
 _CONTRA_BROKER_MEMBERS = frozenset({b"375"})
 _ALLOCATION_MEMBERS = frozenset({b"79", b"80", b"467"})
 _ORDER_MEMBERS = frozenset({b"37"})
+_EXECUTION_MEMBERS = frozenset({b"32", b"17", b"31"})
 _ROLE_CONTRA_FIRM = b"17"
 _SOURCE_BIC = b"B"
 
@@ -217,6 +224,21 @@ def _decode_allocation_instruction(message: Message) -> AllocationInstruction:
         trade_date=message.local_date(b"75"),
         # FIX asks for the accounts on all but cancellations.
         allocations=() if is_cancel and not message.has(b"78") else _allocations(message),
+        total_allocations=message.count(b"892") if message.has(b"892") else None,
+        last_fragment=message.flag(b"893") if message.has(b"893") else None,
+        executions=_executions(message) if message.has(b"124") else (),
+    )
+
+
+def _executions(message: Message) -> tuple[AllocatedExecution, ...]:
+    # FIX begins the entries with LastQty (32), and some senders with ExecID (17).
+    return tuple(
+        AllocatedExecution(
+            execution_id=read_text(entry, b"17"),
+            quantity=read_number(entry, b"32", QUANTITY),
+            price=read_number(entry, b"31", PRICE) if b"31" in entry else None,
+        )
+        for entry in message.group(b"124", _EXECUTION_MEMBERS, first_tag=None)
     )
 
 

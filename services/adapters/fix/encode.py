@@ -158,12 +158,28 @@ def encode_allocation_instruction(
         fields.append((72, instruction.reference_id))
     fields += [(73, "1"), (11, instruction.order_id), (37, instruction.order_id), (54, _SIDES[instruction.side])]
     fields += _instrument(instruction.security_id, instruction.security_id_source)
+    fields += _executions(instruction)
     fields.append((53, _number(instruction.quantity)))
     if instruction.average_price is not None:
         fields.append((6, _number(instruction.average_price)))
     fields.append((75, _date(instruction.trade_date)))
+    if instruction.total_allocations is not None:
+        fields.append((892, str(instruction.total_allocations)))
     fields += _accounts(instruction)
+    if instruction.last_fragment is not None:
+        fields.append((893, "Y" if instruction.last_fragment else "N"))
     return frame(begin_string, fields)
+
+
+def _executions(instruction: AllocationInstruction) -> Fields:
+    if not instruction.executions:
+        return []
+    fields: Fields = [(124, str(len(instruction.executions)))]
+    for one in instruction.executions:
+        fields += [(32, _number(one.quantity)), (17, one.execution_id)]
+        if one.price is not None:
+            fields.append((31, _number(one.price)))
+    return fields
 
 
 def _accounts(instruction: AllocationInstruction) -> Fields:

@@ -22,10 +22,10 @@ TAG_NAMES: Mapping[bytes, str] = MappingProxyType({
     b"49": "SenderCompID", b"53": "Quantity", b"54": "Side", b"60": "TransactTime", b"63": "SettlType",
     b"64": "SettlDate", b"70": "AllocID", b"71": "AllocTransType", b"72": "RefAllocID", b"73": "NoOrders",
     b"75": "TradeDate", b"78": "NoAllocs", b"79": "AllocAccount", b"80": "AllocQty", b"97": "PossResend",
-    b"120": "SettlCurrency", b"150": "ExecType", b"151": "LeavesQty", b"159": "AccruedInterestAmt",
+    b"120": "SettlCurrency", b"124": "NoExecs", b"150": "ExecType", b"151": "LeavesQty", b"159": "AccruedInterestAmt",
     b"231": "ContractMultiplier", b"375": "ContraBroker", b"382": "NoContraBrokers", b"423": "PriceType",
     b"447": "PartyIDSource", b"448": "PartyID", b"452": "PartyRole", b"453": "NoPartyIDs",
-    b"467": "IndividualAllocID", b"479": "CommCurrency",
+    b"467": "IndividualAllocID", b"479": "CommCurrency", b"892": "TotNoAllocs", b"893": "LastFragment",
 })  # fmt: skip
 """Every tag that is read, with its FIX name."""
 
@@ -116,6 +116,13 @@ class Message:
             raise FixError(f"{tag_name(tag)} was not one of {_choices(codes)}")
         return found
 
+    def count(self, tag: bytes) -> int:
+        """A number of things."""
+        value = _value(self.by_tag, tag)
+        if not value.isdigit() or len(value) > _COUNT_DIGITS_MAX:
+            raise FixError(f"{tag_name(tag)} was not a number of entries")
+        return int(value)
+
     def flag(self, tag: bytes) -> bool:
         """A Boolean field; absent means no."""
         value = self.by_tag.get(tag)
@@ -152,13 +159,11 @@ class Message:
         The members must not be used elsewhere in the message, so that the end of the last entry needs no dictionary.
         Raises FixError when the count is not the number of entries, or when a member lies outside of the group.
         """
-        count = _value(self.by_tag, count_tag)
-        if not count.isdigit() or len(count) > _COUNT_DIGITS_MAX:
-            raise FixError(f"{tag_name(count_tag)} was not a number of entries")
+        count = self.count(count_tag)
         begin = next(index for index, field in enumerate(self.ordered) if field[0] == count_tag) + 1
         if any(tag in member_tags for tag, _ in self.ordered[:begin]):
             raise FixError(f"a field of the group {tag_name(count_tag)} came before its count")
-        found_first = self.ordered[begin][0] if begin < len(self.ordered) and int(count) else None
+        found_first = self.ordered[begin][0] if begin < len(self.ordered) and count else None
         if found_first is not None and first_tag is not None and found_first != first_tag:
             raise FixError(f"the entries of {tag_name(count_tag)} did not begin with {tag_name(first_tag)}")
         entries: list[dict[bytes, bytes]] = []
@@ -167,8 +172,8 @@ class Message:
                 entries.append({})
             if tag in member_tags:
                 _put_member(entries, tag, value, count_tag)
-        if len(entries) != int(count):
-            raise FixError(f"{tag_name(count_tag)} was {int(count)}, but {len(entries)} entries came")
+        if len(entries) != count:
+            raise FixError(f"{tag_name(count_tag)} was {count}, but {len(entries)} entries came")
         return entries
 
 

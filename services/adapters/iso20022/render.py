@@ -70,7 +70,7 @@ def _document(instruction: SettlementInstruction) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<Document xmlns="{SESE_023_NAMESPACE}"><SctiesSttlmTxInstr>'
-        f"<TxId>{_text('TxId', instruction.instruction_id)}</TxId>"
+        f"<TxId>{text_of('TxId', instruction.instruction_id)}</TxId>"
         f"{_settlement_type(instruction)}{_trade_details(instruction)}"
         f"{_instrument(instruction.isin)}"
         f"{_quantity_and_account(instruction)}"
@@ -82,7 +82,7 @@ def _document(instruction: SettlementInstruction) -> str:
 
 def _settlement_type(instruction: SettlementInstruction) -> str:
     common = instruction.common_reference
-    common_id = "" if common is None else f"<CmonId>{_text('SttlmTpAndAddtlParams/CmonId', common)}</CmonId>"
+    common_id = "" if common is None else f"<CmonId>{text_of('SttlmTpAndAddtlParams/CmonId', common)}</CmonId>"
     return (
         f"<SttlmTpAndAddtlParams><SctiesMvmntTp>{instruction.movement}</SctiesMvmntTp>"
         f"<Pmt>{instruction.payment}</Pmt>{common_id}</SttlmTpAndAddtlParams>"
@@ -100,7 +100,7 @@ def _trade_details(instruction: SettlementInstruction) -> str:
 
 @_shared
 def _place_and_dates(venue: str, trade_date: date, settlement_date: date) -> str:
-    market = _text("TradDtls/PlcOfTrad/MktTpAndId/Id/MktIdrCd", venue)
+    market = text_of("TradDtls/PlcOfTrad/MktTpAndId/Id/MktIdrCd", venue)
     market_type = "OTCO" if venue in OFF_VENUE_MICS else "EXCH"
     return (
         f"<PlcOfTrad><MktTpAndId><Id><MktIdrCd>{market}</MktIdrCd></Id><Tp><Cd>{market_type}</Cd></Tp></MktTpAndId>"
@@ -113,14 +113,14 @@ def _deal_price(instruction: SettlementInstruction) -> str:
     """The average price is for information, no one matches on it: excess decimals are rounded, not refused."""
     if instruction.price_type is PriceType.PERCENT_OF_PAR:
         return f"<Rate>{_fitted(instruction.deal_price, digits=_RATE_DIGITS, decimals=_RATE_DECIMALS)}</Rate>"
-    currency = _text("TradDtls/DealPric/Val/Amt", instruction.currency)
+    currency = text_of("TradDtls/DealPric/Val/Amt", instruction.currency)
     price = _fitted(instruction.deal_price, digits=_PRICE_DIGITS, decimals=_PRICE_DECIMALS)
     return f'<Amt Ccy="{currency}">{price}</Amt>'
 
 
 @_shared
 def _instrument(isin: str) -> str:
-    return f"<FinInstrmId><ISIN>{_text('FinInstrmId/ISIN', isin)}</ISIN></FinInstrmId>"
+    return f"<FinInstrmId><ISIN>{text_of('FinInstrmId/ISIN', isin)}</ISIN></FinInstrmId>"
 
 
 def _quantity_and_account(instruction: SettlementInstruction) -> str:
@@ -136,13 +136,13 @@ def _quantity_and_account(instruction: SettlementInstruction) -> str:
 
 @_shared
 def _own_account(account: str) -> str:
-    return f"<SfkpgAcct><Id>{_text('QtyAndAcctDtls/SfkpgAcct/Id', account)}</Id></SfkpgAcct>"
+    return f"<SfkpgAcct><Id>{text_of('QtyAndAcctDtls/SfkpgAcct/Id', account)}</Id></SfkpgAcct>"
 
 
 @_shared
 def _other_side(movement: Movement, chain: SettlementChain) -> str:
     tag = "RcvgSttlmPties" if movement is Movement.DELIVER else "DlvrgSttlmPties"
-    depository = _text(f"{tag}/Dpstry/Id/AnyBIC", chain.depository_bic)
+    depository = text_of(f"{tag}/Dpstry/Id/AnyBIC", chain.depository_bic)
     return (
         f"<{tag}><Dpstry><Id><AnyBIC>{depository}</AnyBIC></Id></Dpstry>"
         f"{_party(f'{tag}/Pty1', chain.participant_bic, chain.participant_account)}{_client(tag, chain)}</{tag}>"
@@ -157,9 +157,9 @@ def _client(tag: str, chain: SettlementChain) -> str:
 def _party(element: str, bic: str, account: str | None) -> str:
     tag = element.rpartition("/")[2]
     safekeeping = (
-        "" if account is None else f"<SfkpgAcct><Id>{_text(f'{element}/SfkpgAcct/Id', account)}</Id></SfkpgAcct>"
+        "" if account is None else f"<SfkpgAcct><Id>{text_of(f'{element}/SfkpgAcct/Id', account)}</Id></SfkpgAcct>"
     )
-    return f"<{tag}><Id><AnyBIC>{_text(f'{element}/Id/AnyBIC', bic)}</AnyBIC></Id>{safekeeping}</{tag}>"
+    return f"<{tag}><Id><AnyBIC>{text_of(f'{element}/Id/AnyBIC', bic)}</AnyBIC></Id>{safekeeping}</{tag}>"
 
 
 def _amounts(instruction: SettlementInstruction) -> str:
@@ -176,7 +176,7 @@ def _amounts(instruction: SettlementInstruction) -> str:
         raise MessageInvalid(element="SttlmAmt/Amt", found=amount, expected="a positive amount when against payment")
     accrued = instruction.accrued_interest
     included = f"<AcrdIntrstInd>{'true' if accrued else 'false'}</AcrdIntrstInd>"
-    currency = _text("SttlmAmt/Amt", instruction.currency)
+    currency = text_of("SttlmAmt/Amt", instruction.currency)
     settlement_amount = (
         f"<SttlmAmt>{included if instruction.instrument_type.is_debt or accrued else ''}"
         f'<Amt Ccy="{currency}">{amount}</Amt><CdtDbtInd>{direction}</CdtDbtInd></SttlmAmt>'
@@ -220,8 +220,8 @@ def _plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _text(element: str, value: str) -> str:
-    """Escape text. Raises MessageInvalid for characters that cannot stand in an identifier."""
+def text_of(element: str, value: str) -> str:
+    """Escape the text of an element. Raises MessageInvalid for characters that cannot stand in an identifier."""
     if _PLAIN_TEXT.fullmatch(value):
         return value
     if _NOT_TEXT.search(value):

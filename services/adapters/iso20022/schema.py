@@ -10,8 +10,11 @@ from lxml import etree
 
 from services.domain.errors import MessageInvalid
 
+SESE_020_NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:sese.020.001.07"
 SESE_023_NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:sese.023.001.11"
-DERIVED_SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "iso20022" / "sese.023.001.11.xsd"
+_SCHEMAS = Path(__file__).resolve().parents[3] / "schemas" / "iso20022"
+DERIVED_SCHEMA = _SCHEMAS / "sese.023.001.11.xsd"
+DERIVED_CANCELLATION_SCHEMA = _SCHEMAS / "sese.020.001.07.xsd"
 
 # libxml2 says "Element '{namespace}Name': [facet 'maxLength'] The value ..."; the desk needs only the last part.
 _LIBXML2_PREFIX = re.compile(r"Element '[^']*'(?:, attribute '(?P<attribute>[^']*)')?: (?:\[facet '[^']*'\] )?")

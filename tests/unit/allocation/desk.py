@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from services.allocation.process import AllocationStage
 from services.domain import event as ev
-from services.domain.code import AllocationPolicy, InstrumentType
+from services.domain.code import AllocationPolicy, ExceptionStatus, Function, InstrumentType
 from services.domain.record import Record, replace
 from services.domain.reference import (
     Account,
@@ -94,6 +94,31 @@ def allocated(outcomes: Sequence[Outcome]) -> list[ev.AllocatedTrade]:
     """The allocated trades among the outcomes."""
     events = [outcome.event for outcome in outcomes if isinstance(outcome, Publish)]
     return [event for event in events if isinstance(event, ev.AllocatedTrade)]
+
+
+def standing(outcomes: Sequence[Outcome]) -> list[ev.AllocatedTrade]:
+    """The allocated trades that were not taken back, by account and id; each was published once, and then its end."""
+    stands: dict[str, ev.AllocatedTrade] = {}
+    seen: set[str] = set()
+    for trade in allocated(outcomes):
+        if trade.function is Function.CANCEL:
+            assert trade == replace(stands.pop(trade.allocation_id), function=Function.CANCEL)
+        else:
+            assert trade.allocation_id not in seen
+            stands[trade.allocation_id] = trade
+            seen.add(trade.allocation_id)
+    return sorted(stands.values(), key=lambda trade: (trade.account, trade.allocation_id))
+
+
+def essence(trade: ev.AllocatedTrade) -> ev.AllocatedTrade:
+    """An allocated trade without what tells how many versions there were before."""
+    return replace(trade, allocation_id="", version=1, original_allocation_id=None)
+
+
+def open_reasons(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """Reason and subject of the exceptions that are open in the end."""
+    last = {event.exception_id: event for event in exceptions(outcomes)}
+    return sorted((one.reason, one.subject_id) for one in last.values() if one.status is ExceptionStatus.OPEN)
 
 
 def exceptions(outcomes: Sequence[Outcome]) -> list[ev.ExceptionEvent]:

@@ -186,22 +186,6 @@ def test_references_that_lead_nowhere(
     assert [exception.reason for exception in exceptions(outcomes)] == [reason]
 
 
-def test_a_cancellation_that_came_too_early_is_accepted_when_it_is_repeated() -> None:
-    """The desk asks for the original and a replay; a bust that stays refused would settle the trade."""
-    desk = Desk()
-    cancellation = _change("E2", CANCEL, "E1")
-    (opened,) = exceptions(desk.take(cancellation))
-    assert causes(desk.take(cancellation)) == ["duplicate"]
-    desk.take(samples.execution())
-
-    outcomes = desk.take(cancellation)
-
-    (trade,) = trades(outcomes)
-    (closed,) = exceptions(outcomes, ExceptionStatus.CLOSED)
-    assert (trade.execution_type, trade.version) == (CANCEL, 2)
-    assert (closed.exception_id, closed.reason) == (opened.exception_id, Reason.EXECUTION_REFERENCE_UNKNOWN)
-
-
 def test_a_refused_report_comes_up_once_and_is_closed_by_a_valid_one() -> None:
     """Two bad reports raise an exception each, their resends none; the good one is booked and closes both."""
     desk = Desk()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.confirmation import cancelling
+from services.confirmation import taking_back
+from services.confirmation.desk import Desk
 from services.confirmation.process import UNCONFIRMED_AFTER_US, ConfirmationStage
 from services.confirmation.state import (
     CancelRequest,
@@ -23,7 +24,7 @@ from services.confirmation.state import (
     ShownStatus,
     Withdrawn,
 )
-from services.domain.code import ConfirmationStatus, ConfirmationTransactionType, MatchStatus
+from services.domain.code import ConfirmationStatus, ConfirmationTransactionType, Function
 from services.domain.event import AllocatedTrade, MatchStatusReport, ReceivedConfirmation
 from services.domain.reason import Reason
 from services.domain.record import Record, replace
@@ -35,6 +36,7 @@ from tests.unit.confirmation import desk
 
 CANCEL, REPLACE = ConfirmationTransactionType.CANCEL, ConfirmationTransactionType.REPLACE
 OURS = samples.allocated_trade(allocation_id="A1")
+TAKEN_BACK = replace(OURS, function=Function.CANCEL)
 THEIRS = samples.received_confirmation(confirmation_id="C1")
 WRONG = replace(THEIRS, net_amount=Decimal(1))
 
@@ -47,6 +49,13 @@ def _statuses(outcomes: list[Outcome]) -> dict[str, str]:
     """The latest of each side."""
     reports = [one.event for one in outcomes if isinstance(one, Publish) and isinstance(one.event, MatchStatusReport)]
     return {report.subject_id: report.status.value for report in reports}
+
+
+def _refused(state: MemoryState, now_us: int) -> list[Outcome]:
+    """Our side refuses what the counterparty asks."""
+    one = Desk(state, now_us=now_us, unconfirmed_after_us=0)
+    taking_back.refuse(one, "A1")
+    return one.outcomes
 
 
 def _left(state: MemoryState) -> dict[str, list[str]]:
@@ -96,7 +105,7 @@ def test_after_the_match_both_cancels_end_it_in_any_order_and_number(data: st.Da
     theirs = [_naming(f"K{number}", "C1", CANCEL, THEIRS) for number in range(data.draw(st.integers(1, 3)))]
     acts: list[Record | None] = [*theirs, None, *data.draw(st.lists(st.sampled_from([*theirs, None]), max_size=3))]
     for act in data.draw(st.permutations(acts)):
-        told += cancelling.take_back(state, OURS, now_us=desk.NOW_US).outcomes if act is None else desk.run(state, act)
+        told += desk.run(state, TAKEN_BACK if act is None else act)
     assert _statuses(told) == {"A1": "CANA"}
     assert desk.open_at_the_end(told) == {}
     left = _left(state)
@@ -125,9 +134,9 @@ def test_whatever_comes_no_status_steps_where_it_may_not(acts: list[str]) -> Non
     }
     for act in acts:
         if act == "take back":
-            told += cancelling.take_back(state, OURS, now_us=now_us).outcomes
+            told += desk.run(state, TAKEN_BACK)
         elif act == "refuse":
-            told += cancelling.refuse(state, "A1", now_us=now_us).outcomes
+            told += _refused(state, now_us)
         elif act == "wait":
             now_us += UNCONFIRMED_AFTER_US
             told += ConfirmationStage().on_time(state, now_us)
@@ -159,19 +168,28 @@ def _check_histories(told: list[Outcome]) -> None:
             histories[report.subject_id] = steps
 
 
-def test_taking_back_tells_what_became_of_it() -> None:
-    """The caller must know whether it may undo the instruction: at CANA, never at CREQ."""
-    state = MemoryState()
-    desk.run(state, OURS)
-    assert cancelling.take_back(state, OURS, now_us=1).status is MatchStatus.CAND
-    assert cancelling.take_back(state, OURS, now_us=1).status is MatchStatus.CAND
+def test_settlement_hears_at_once_and_the_counterparty_agrees_later() -> None:
+    """What was instructed must not settle: it cannot wait for an answer, which only the status tells."""
     state = MemoryState()
     desk.run(state, OURS, THEIRS)
-    assert cancelling.take_back(state, OURS, now_us=1).status is MatchStatus.CREQ
-    assert cancelling.take_back(state, OURS, now_us=1).status is MatchStatus.CREQ
-    desk.run(state, _naming("K1", "C1", CANCEL, THEIRS))
-    assert cancelling.take_back(state, OURS, now_us=1).status is MatchStatus.CANA
-    assert cancelling.refuse(state, "A1", now_us=1).status is MatchStatus.CANA
+
+    taken = desk.run(state, TAKEN_BACK)
+
+    assert [trade.function for trade in desk.confirmed(taken)] == [Function.CANCEL]
+    assert _statuses(taken) == {"A1": "CREQ"}
+    assert _refused(state, 1) == [Suppress(cause="already_cancelled")]
+    agreed = desk.run(state, _naming("K1", "C1", CANCEL, THEIRS))
+    assert (desk.confirmed(agreed), _statuses(agreed)["A1"]) == ([], "CANA")
+
+
+def test_the_match_of_the_next_version_is_an_answer() -> None:
+    """The counterparty's confirmation is of the next version then: nothing about the first is left to agree on."""
+    state = MemoryState()
+    second = replace(OURS, allocation_id="A2", original_allocation_id="A1", version=2)
+    told = desk.run(state, OURS, THEIRS, TAKEN_BACK, second)
+    assert _statuses(told) == {"A1": "CANA"}
+    told += desk.run(state, _naming("K1", "C1", CANCEL, THEIRS))
+    assert _statuses(told) == {"A1": "CANA", "A2": "CREQ"}
 
 
 def test_an_allocation_that_is_taken_back_frees_what_was_shown_with_it() -> None:
@@ -179,7 +197,7 @@ def test_an_allocation_that_is_taken_back_frees_what_was_shown_with_it() -> None
     state = MemoryState()
     told = desk.run(state, OURS, replace(THEIRS, net_amount=Decimal(99_000)))
     told += ConfirmationStage().on_time(state, samples.RECEIVED_AT_US + UNCONFIRMED_AFTER_US)
-    told += cancelling.take_back(state, OURS, now_us=desk.NOW_US).outcomes
+    told += desk.run(state, TAKEN_BACK)
     assert list(desk.open_at_the_end(told)) == [f"{Reason.UNMATCHED_CONFIRMATION} {samples.COUNTERPARTY_BIC}/C1"]
     told += desk.run(state, replace(OURS, allocation_id="A2", net_amount=Decimal(99_000)))
     assert desk.open_at_the_end(told) == {}

@@ -16,7 +16,13 @@ from services.domain.code import (
     SecurityIdSource,
     Side,
 )
-from services.domain.event import AccountAllocation, AllocationInstruction, Execution, IgnoredMessage
+from services.domain.event import (
+    AccountAllocation,
+    AllocatedExecution,
+    AllocationInstruction,
+    Execution,
+    IgnoredMessage,
+)
 from tests import samples
 from tests.unit.fix.messages import BODY_4_2, BODY_4_4, BODY_J, framed, message, with_field
 
@@ -182,10 +188,29 @@ def test_a_field_that_contains_separators_is_read_by_its_length() -> None:
 
 
 def test_a_group_that_is_not_read_may_repeat_tags() -> None:
-    """NoExecs (124) of an allocation repeats LastQty, LastPx and ExecID; none of them is the block's."""
-    body = BODY_J.replace("|54=1|", "|124=2|32=400|17=E1|31=99|32=600|17=E2|31=101|54=1|")
+    """NoMiscFees (136) of an allocation repeats amount, currency and type; none of them is read."""
+    body = BODY_J.replace("|54=1|", "|136=2|137=400|138=EUR|139=1|137=600|138=EUR|139=2|54=1|")
 
     assert _instruction(body) == samples.allocation_instruction()
+
+
+@pytest.mark.parametrize("group", ["32=400|17=E1|31=99|32=600|17=E2", "17=E1|32=400|31=99|17=E2|32=600"])
+def test_the_executions_of_an_allocation(group: str) -> None:
+    """NoExecs (124), begun with LastQty as FIX has it or with ExecID; the price may be left out."""
+    body = BODY_J.replace("|54=1|", f"|124=2|{group}|54=1|")
+
+    assert _instruction(body).executions == (
+        AllocatedExecution(execution_id="E1", quantity=Decimal(400), price=Decimal(99)),
+        AllocatedExecution(execution_id="E2", quantity=Decimal(600)),
+    )
+
+
+def test_a_fragment_of_an_allocation() -> None:
+    """TotNoAllocs (892) counts the accounts of all fragments, LastFragment (893) says whether more are to come."""
+    fragment = _instruction(BODY_J.replace("|78=2|", "|892=5|78=2|") + "|893=N")
+
+    assert (fragment.total_allocations, fragment.last_fragment) == (5, False)
+    assert (_instruction(BODY_J).total_allocations, _instruction(BODY_J).last_fragment) == (None, None)
 
 
 def test_allocation_instruction() -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from services.adapters import fix
 from services.adapters.avro_codec import AvroCodec
 from services.adapters.reference_files import load_directory
 from services.adapters.topic_codec import FormatCodec
+from services.domain.code import Function
 from services.domain.event import (
     AllocatedTrade,
     AllocationInstruction,
@@ -85,12 +86,17 @@ def counts(pipeline: Pipeline) -> dict[str, int]:
     """What is there, counted as expected.json defines it."""
     return {
         "executions": sum(_is_execution(pipeline, topic) for topic in ("front-office.executions", "front-office.fix")),
-        "allocations": len(pipeline.events("trades.allocated", AllocatedTrade)),
-        "confirmations": len(pipeline.events("trades.confirmed", ConfirmedTrade)),
-        "instructions": len(pipeline.events("settlement.instructions", SettlementInstruction)),
+        "allocations": _standing(pipeline.events("trades.allocated", AllocatedTrade)),
+        "confirmations": _standing(pipeline.events("trades.confirmed", ConfirmedTrade)),
+        "instructions": _standing(pipeline.events("settlement.instructions", SettlementInstruction)),
         "exceptions": len(pipeline.open_exceptions()),
         "dead_letters": len(pipeline.entries("dead-letters")),
     }
+
+
+def _standing(events: Iterable[AllocatedTrade | SettlementInstruction]) -> int:
+    """What was published less what was taken back."""
+    return sum(1 if event.function is Function.NEW else -1 for event in events)
 
 
 def _is_execution(pipeline: Pipeline, topic: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -11,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.adapters.iso20022 import parse_sese023, render_sese023
-from services.domain.code import ExceptionStatus, InstrumentType, PriceType, Side
+from services.domain.code import ExceptionStatus, Function, InstrumentType, PriceType, Side
 from services.domain.errors import MessageInvalid
 from services.domain.event import ConfirmedTrade, ExceptionEvent, SettlementInstruction, SettlementMessage
 from services.domain.reason import Reason
-from services.domain.record import Record
+from services.domain.record import Record, replace
 from services.settlement import Instructed, Refused, SettlementStage
 from services.stage import Outcome, Publish, Received, Stage, Suppress
 from tests import samples
@@ -248,3 +249,58 @@ def test_real_renderer_refuses_cash_finer_than_the_currency() -> None:
     assert _exceptions(outcomes) == [(Reason.INSTRUCTION_INVALID, ExceptionStatus.OPEN)]
     (event,) = [o.event for o in outcomes if isinstance(o, Publish) and isinstance(o.event, ExceptionEvent)]
     assert event.details == {"SttlmAmt/Amt": "100000.5"}
+
+
+# --- taking back ------------------------------------------------------------------------------------------------------
+
+
+def _back(trade: ConfirmedTrade) -> ConfirmedTrade:
+    return replace(trade, function=Function.CANCEL)
+
+
+def test_an_instructed_trade_that_is_taken_back_is_cancelled_under_its_id() -> None:
+    """Instruction and message together, under one key, so that nothing overtakes its own cancellation; and once."""
+    state, trade = MemoryState(), samples.confirmed_trade()
+    (new, _) = _run(state, trade)
+
+    outcomes = _run(state, _back(trade), _back(trade), trade)
+
+    assert _topics(outcomes) == ["settlement.instructions", "settlement.messages", "duplicate", "duplicate"]
+    cancelled = outcomes[0]
+    assert isinstance(new, Publish)
+    assert isinstance(cancelled, Publish)
+    assert cancelled.key == new.key
+    assert isinstance(new.event, SettlementInstruction)
+    assert cancelled.event == replace(new.event, function=Function.CANCEL)
+
+
+def test_a_refused_trade_that_is_taken_back_is_forgotten() -> None:
+    """Nothing went out, so nothing is cancelled; repaired data must not instruct it any more."""
+    state, trade = MemoryState(), samples.confirmed_trade(**INVALID)
+    _run(state, trade)
+
+    assert _exceptions(_run(state, _back(trade))) == [(Reason.INSTRUCTION_INVALID, ExceptionStatus.CLOSED)]
+    assert state.get(Refused, trade.allocation_id) is None
+    assert _topics(_run(state, samples.confirmed_trade())) == ["duplicate"]
+
+
+def test_what_was_never_instructed_has_nothing_to_cancel() -> None:
+    """A person discarded the trade; if it were replayed after all, it must not settle."""
+    state, trade = MemoryState(), samples.confirmed_trade()
+
+    assert _topics(_run(state, _back(trade), trade)) == ["nothing_to_cancel", "duplicate"]
+
+
+@pytest.mark.parametrize(("days_before", "is_late"), [(1, False), (0, True), (-1, True)])
+def test_a_cancellation_on_the_settlement_date_is_shown(days_before: int, is_late: bool) -> None:
+    """It may have settled; who can tell is the depository."""
+    state, trade = MemoryState(), samples.confirmed_trade()
+    _run(state, trade)
+    day = trade.settlement_date.toordinal() - date(1970, 1, 1).toordinal() - days_before
+    received = Received(topic="trades.confirmed", key=None, event=_back(trade), timestamp_us=day * 86_400_000_000)
+
+    outcomes = SettlementStage(_render).process([received], state, NOW_US)
+
+    late = [(Reason.INSTRUCTION_CANCELLED_LATE, ExceptionStatus.OPEN)]
+    assert _exceptions(outcomes) == (late if is_late else [])
+    assert _topics(outcomes)[:2] == ["settlement.instructions", "settlement.messages"]

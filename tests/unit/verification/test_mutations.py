@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from services.adapters.topic_codec import FormatCodec
-from services.domain.code import MatchStatus, Movement
+from services.domain.code import Function, MatchStatus, Movement
 from services.domain.event import AllocatedTrade, EnrichedTrade, MatchStatusChange
 from services.domain.record import replace as replace_fields
 from services.verification import Decode, Entry, verify
@@ -163,6 +163,18 @@ def _steps(*statuses: MatchStatus) -> tuple[MatchStatusChange, ...]:
 _CANCELLED_AT_ONCE = _steps(MatchStatus.MISM, MatchStatus.CREQ)
 _REFUSED_AFTERWARDS = _steps(MatchStatus.CREQ, MatchStatus.CREJ)
 
+
+def _end(tampering: Tampering, topic: str) -> Entry:
+    """An event that takes back what was published under its id."""
+    return tampering.find(topic, lambda record: record["function"] == "CANCEL")
+
+
+def _cancellation(tampering: Tampering) -> Entry:
+    return next(
+        one for one in tampering.world.records["settlement.messages"] if b"SctiesTxCxlReq" in (one.value or b"")
+    )
+
+
 MUTATIONS: dict[str, tuple[str, Mutation]] = {
     # what must be there once
     "an instruction is missing": ("V1", lambda t: t.drop(t.find("settlement.instructions"))),
@@ -211,6 +223,40 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
         "V2", lambda t: t.change(t.find("trades.captured"), trade_id="TRAAAAAAAAAAAAAA"),
     ),
     "a match key does not follow": ("V2", lambda t: t.change(t.find("confirmations.received"), match_key="a|b|c|d|e")),
+    # what takes back what was said
+    "a share that was taken back stands": ("V6", lambda t: t.drop(_end(t, "trades.allocated"))),
+    "a share is taken back twice": ("V2", lambda t: t.double(_end(t, "trades.allocated"))),
+    "a share is taken back with a unit more": ("V4", lambda t: t.change(_end(t, "trades.allocated"), quantity=CENT)),
+    "a share that stands is taken back": (
+        "V1", lambda t: t.add_changed(t.find("trades.allocated"), function=Function.CANCEL),
+    ),
+    "a version names another first one": (
+        "V2",
+        lambda t: t.change(
+            t.find("trades.allocated", lambda r: r["version"] > 1), original_allocation_id="ALAAAAAAAAAAAAAA"
+        ),
+    ),
+    "a confirmed trade that was taken back stands": ("V1", lambda t: t.drop(_end(t, "trades.confirmed"))),
+    "a confirmed trade is taken back with a cent more": (
+        "V4", lambda t: t.change(_end(t, "trades.confirmed"), settlement_amount=CENT),
+    ),
+    "an instruction that was taken back stands": ("V1", lambda t: t.drop(_end(t, "settlement.instructions"))),
+    "an instruction is cancelled twice": ("V2", lambda t: t.double(_end(t, "settlement.instructions"))),
+    "an instruction that stands is cancelled": (
+        "V2", lambda t: t.add_changed(t.find("settlement.instructions"), function=Function.CANCEL),
+    ),
+    "a cancellation is not sent": ("V1", lambda t: t.drop(_cancellation(t))),
+    "a cancellation names another payment": (
+        "V2",
+        lambda t: t.world.with_changed(
+            _cancellation(t),
+            value=(_cancellation(t).value or b"").replace(b"<Pmt>APMT", b"<Pmt>FREE"),
+        ),
+    ),
+    "a late cancellation is not shown": ("V1", lambda t: _opened(t, "settlement", "INSTRUCTION_CANCELLED_LATE")),
+    "a change that waits is forgotten": ("V6", lambda t: t.drop(t.row("capture", "WaitingReport"))),
+    "a share is forgotten": ("V6", lambda t: t.drop(t.row("allocation", "GivenShare"))),
+    "a disqualified allocation is lost": ("V1", lambda t: _opened(t, "allocation", "ALLOCATION_DISQUALIFIED")),
     # in which order
     "two trades of an order are exchanged": ("V3", lambda t: _exchange(t, "trades.captured", "order_id")),
     "two versions of a trade are exchanged": ("V3", lambda t: _exchange(t, "trades.captured", "trade_id")),

@@ -26,8 +26,8 @@ from services.verification.names import (
     CAUSES_FIRST,
     EXECUTION_FIELDS,
     INPUTS,
+    PART_FIELDS,
     REQUEST_FIELDS,
-    SHARE_FIELDS,
     repairs_of,
 )
 from services.verification.plain import content_mark, named_subject, text
@@ -126,7 +126,7 @@ def test_allocations_are_recognised_as_capture_recognises_them(
     plain: AllocationInstruction = samples.allocation_instruction(sender=sender, instruction_id=name)
     shares = tuple(msgspec.structs.replace(plain.allocations[0], quantity=number) for _ in range(count))
     event = msgspec.structs.replace(plain, allocations=shares)
-    assert content_mark(_plain(event), REQUEST_FIELDS, SHARE_FIELDS).hex() == instruction_fingerprint(event)
+    assert content_mark(_plain(event), REQUEST_FIELDS, PART_FIELDS).hex() == instruction_fingerprint(event)
     assert named_subject("AI", sender, name) == instruction_subject(event)
 
 
