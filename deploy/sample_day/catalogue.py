@@ -11,7 +11,8 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
-from services.domain.code import AllocationPolicy, DayCount, InstrumentType, MatchingField, ToleranceCode
+from deploy.sample_day.counterparties import PARTIES, PARTY_BICS, PROFILES, SOURCE
+from services.domain.code import AllocationPolicy, DayCount, InstrumentType
 from services.domain.money import round_fraction
 from services.domain.record import Record, replace
 from services.domain.reference import (
@@ -19,8 +20,6 @@ from services.domain.reference import (
     AllocationTemplate,
     BondTerms,
     Instrument,
-    MatchingProfile,
-    Party,
     ReferenceRecord,
     StandingSettlementInstruction,
     TemplateShare,
@@ -28,8 +27,6 @@ from services.domain.reference import (
 
 TRADE_DATE = date(2026, 3, 2)
 """The Monday on which everything happens."""
-
-SOURCE = "sample"
 
 EQUITY, ETF = InstrumentType.EQUITY, InstrumentType.ETF
 GOVERNMENT_BOND, CORPORATE_BOND = InstrumentType.GOVERNMENT_BOND, InstrumentType.CORPORATE_BOND
@@ -363,57 +360,6 @@ UNDATED_SECURITY = _gilt_when_issued("GB00BT7J0241", "4.5", date(2035, 9, 7), "B
 
 UNKNOWN_SECURITY = _share(US, ("US4781601046", None, "478160104", "Johnson & Johnson", "US", 24381), EQUITY)
 """Gap: traded, and in no file."""
-
-TOLERANT_PARTY = "SBILGB2XXXX"
-"""Names a matching profile of its own, which has a row of each code."""
-
-_TOLERANT_ROWS: tuple[tuple[MatchingField, str | None, ToleranceCode, dict[str, str]], ...] = (
-    (MatchingField.PRICE, None, ToleranceCode.CPOP, {}),
-    (MatchingField.GROSS_AMOUNT, None, ToleranceCode.NUFM, {}),
-    (MatchingField.ACCRUED_INTEREST, None, ToleranceCode.PTOL, {"percent": "2"}),
-    (MatchingField.CHARGES, None, ToleranceCode.PTMX, {"percent": "5", "maximum": "10"}),
-    (MatchingField.NET_AMOUNT, None, ToleranceCode.MNMX, {"below": "2", "above": "3"}),
-    (MatchingField.NET_AMOUNT, "JPY", ToleranceCode.MNMX, {"below": "300", "above": "300"}),
-)
-PROFILES = tuple(
-    MatchingProfile(
-        profile="TOLERANT",
-        currency=currency,
-        field=field,
-        code=code,
-        percent=Decimal(values["percent"]) if "percent" in values else None,
-        maximum=Decimal(values["maximum"]) if "maximum" in values else None,
-        below=Decimal(values["below"]) if "below" in values else None,
-        above=Decimal(values["above"]) if "above" in values else None,
-        source=SOURCE,
-    )
-    for field, currency, code, values in _TOLERANT_ROWS
-)
-
-
-# BIC, LEI, name
-PARTIES = tuple(
-    Party(
-        bic=bic,
-        lei=lei,
-        name=name,
-        matching_profile="TOLERANT" if bic == TOLERANT_PARTY else "DEFAULT",
-        source=SOURCE,
-    )
-    for bic, lei, name in (
-        ("DEUTDEFFXXX", "7LTWFZYICNSX8D621K86", "Deutsche Bank AG"),
-        ("GSILGB2XXXX", "W22LROWP2IHZNBB6K528", "Goldman Sachs International"),
-        ("JPMSGB2LXXX", "K6Q0W1PS1L1O4IQL9C32", "J.P. Morgan Securities plc"),
-        ("MSLNGB2XXXX", "4PQUHN3JPFGFNF3BB653", "Morgan Stanley & Co. International plc"),
-        ("BNPAFRPPXXX", "R0MUWSFPU8MPRO8K5P83", "BNP Paribas"),
-        ("BARCGB22XXX", "G5GSEF7VJP5I7OUK5573", "Barclays Bank PLC"),
-        ("UBSWCHZH80A", "BFM8T61CT2L1QCEMIK50", "UBS AG"),
-        ("SOGEFRPPXXX", "O2RNE8IBXP4R0TD8PU41", "Societe Generale"),
-        ("SBILGB2XXXX", "XKZZ2JZF41MRHTR1V493", "Citigroup Global Markets Limited"),
-        ("NOMAGB2LXXX", "DGQCSV2PHVF7I2743539", "Nomura International plc"),
-    )
-)
-PARTY_BICS = tuple(party.bic for party in PARTIES)
 
 _SETTLING = (
     ("PF-1001", "Global Equity Fund"),

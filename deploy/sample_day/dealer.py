@@ -14,6 +14,7 @@ from itertools import pairwise
 from deploy.sample_day import catalogue
 from deploy.sample_day.backoffice import Backoffice
 from deploy.sample_day.catalogue import TRADE_DATE, Security
+from deploy.sample_day.counterparties import PARTY_BICS
 from deploy.sample_day.flow import ALLOCATIONS, CONFIRMATIONS, EXECUTIONS, FIX, Message
 from services.domain import identity
 from services.domain.code import (
@@ -173,7 +174,7 @@ class Dealer:
             policy=policy,
             security=security,
             side=wish.side or pick.choices((Side.BUY, Side.SELL, Side.SELL_SHORT), (50, 44, 6 if is_equity else 0))[0],
-            counterparty=wish.counterparty or pick.choice(catalogue.PARTY_BICS),
+            counterparty=wish.counterparty or pick.choice(PARTY_BICS),
             quantity=add(*quantities),
             quantities=quantities,
             starts_us=_MIDNIGHT_US + pick.randint(first, last) * MINUTE_US + pick.randint(0, 59_999) * 1_000,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.sample_day import catalogue
+from deploy.sample_day.counterparties import PARTY_BICS
 from deploy.sample_day.dealer import SINGLE_FILL, Dealer, Order, Wish
 from deploy.sample_day.flow import Flow, Message, Promise
 from deploy.sample_day.plain import settled, stuck
@@ -15,15 +16,15 @@ from services.domain.reason import Reason
 from services.domain.record import replace
 
 _GAP = replace(SINGLE_FILL, gap=True)
-_LATE_COUNTERPARTY, _LATE_MARKET = next(gap for gap in sorted(catalogue.LATE_CHAINS) if gap[0] in catalogue.PARTY_BICS)
+_LATE_COUNTERPARTY, _LATE_MARKET = next(gap for gap in sorted(catalogue.LATE_CHAINS) if gap[0] in PARTY_BICS)
 _LATE_SHARE, _LATE_SHARE_MARKET = next(
     gap for gap in sorted(catalogue.LATE_CHAINS) if gap[0] in catalogue.EXPLICIT_SHARES
 )
 _NEVER = sorted(catalogue.MISSING_CHAINS)
-_NO_COUNTERPARTY, _NO_COUNTERPARTY_MARKET = next(gap for gap in _NEVER if gap[0] in catalogue.PARTY_BICS)
+_NO_COUNTERPARTY, _NO_COUNTERPARTY_MARKET = next(gap for gap in _NEVER if gap[0] in PARTY_BICS)
 _NO_ACCOUNT, _NO_ACCOUNT_MARKET = next(gap for gap in _NEVER if gap[0] in catalogue.SINGLE_ACCOUNTS)
 _NO_SHARE, _NO_SHARE_MARKET = next(gap for gap in _NEVER if gap[0] in catalogue.EXPLICIT_SHARES)
-_SOUND = catalogue.PARTY_BICS[0]
+_SOUND = PARTY_BICS[0]
 """A counterparty that settles everywhere, where the trouble is with something else."""
 _ELSEWHERE, _ELSEWHERE_MARKET = next(iter(catalogue.ELSEWHERE))
 

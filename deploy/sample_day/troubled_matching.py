@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from deploy.sample_day import catalogue
+from deploy.sample_day.counterparties import TOLERANT_PARTY
 from deploy.sample_day.dealer import MINUTE_US, SINGLE_FILL, Dealer, Wish
 from deploy.sample_day.flow import Flow, Message, Promise
 from deploy.sample_day.plain import all_allocated
@@ -24,8 +25,8 @@ _NEARLY_THE_MAXIMUM = Decimal(9)
 _NET_ABOVE = Decimal("2.50")
 _GROSS_OFF = Decimal(1000)
 
-_TOLERANT = replace(SINGLE_FILL, counterparty=catalogue.TOLERANT_PARTY)
-"""A trade with the counterparty whose profile has a row of each code (catalogue.PROFILES)."""
+_TOLERANT = replace(SINGLE_FILL, counterparty=TOLERANT_PARTY)
+"""A trade with the counterparty whose profile has a row of each code (counterparties.PROFILES)."""
 
 _SETTLED = Promise(allocations=1, confirmations=1, instructions=1)
 

@@ -221,12 +221,12 @@ def field_values(
 
 def commission_of(trade: AllocatedTrade) -> Decimal:
     """Our commission on the allocation."""
-    return add(*(charge.amount for charge in trade.charges if charge.charge_type is ChargeType.LOCAL_COMMISSION))
+    return add(*(charge.amount for charge in trade.charges if charge.charge_type is ChargeType.COMMISSION))
 
 
 def charges_of(trade: AllocatedTrade) -> Decimal:
     """Our fees, taxes and levies on the allocation without commission."""
-    return add(*(charge.amount for charge in trade.charges if charge.charge_type is not ChargeType.LOCAL_COMMISSION))
+    return add(*(charge.amount for charge in trade.charges if charge.charge_type is not ChargeType.COMMISSION))
 
 
 def _both(our: object, their: object) -> str:

@@ -133,8 +133,8 @@ def is_equal(our: Side, their: Side) -> bool:
 
 def _parts_of(record: Plain) -> tuple[Decimal | None, ...]:
     """Gross amount, accrued interest, commission and other charges of an allocated trade."""
-    commission = [charge["amount"] for charge in record["charges"] if charge["charge_type"] == "LOCAL_COMMISSION"]
-    others = [charge["amount"] for charge in record["charges"] if charge["charge_type"] != "LOCAL_COMMISSION"]
+    commission = [charge["amount"] for charge in record["charges"] if charge["charge_type"] == "COMMISSION"]
+    others = [charge["amount"] for charge in record["charges"] if charge["charge_type"] != "COMMISSION"]
     return record["gross_amount"], record["accrued_interest"], add(*commission), add(*others)
 
 

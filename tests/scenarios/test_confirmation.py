@@ -167,7 +167,7 @@ class World:
         changes = cls._changes(words)
         if "price" in changes:
             changes["average_price"] = changes.pop("price")
-        kinds = {"commission": ChargeType.LOCAL_COMMISSION, "charges": ChargeType.STAMP}
+        kinds = {"commission": ChargeType.COMMISSION, "charges": ChargeType.STAMP}
         charges = tuple(
             ev.Charge(charge_id=name, charge_type=kind, amount=changes.pop(name), currency="EUR")
             for name, kind in kinds.items()

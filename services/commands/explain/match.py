@@ -116,7 +116,7 @@ def _or_nothing(case: Case, name: str) -> Decimal:
 
 def _our_charges(case: Case) -> tuple[Charge, ...]:
     """Commission and charges as the one charge each that adds up to them."""
-    kinds = (("commission", ChargeType.LOCAL_COMMISSION), ("charges", ChargeType.TAX))
+    kinds = (("commission", ChargeType.COMMISSION), ("charges", ChargeType.TAX))
     return tuple(
         Charge(charge_id=name.upper(), charge_type=kind, amount=amount, currency=case["ours_currency"])
         for name, kind in kinds
@@ -170,7 +170,7 @@ def _prepare(members: Mapping[str, Any]) -> Mapping[str, Any]:
         return members
     sums: dict[str, Decimal] = {}
     for charge in ours["charges"]:
-        name = "commission" if charge["charge_type"] == ChargeType.LOCAL_COMMISSION else "charges"
+        name = "commission" if charge["charge_type"] == ChargeType.COMMISSION else "charges"
         sums[name] = add(sums.get(name, _NOTHING), readers.decimal(str(charge["amount"])))
     return {**members, "ours": {**{name: value for name, value in ours.items() if name != "charges"}, **sums}}
 

@@ -74,7 +74,7 @@ SERVICES: tuple[Service, ...] = (
     Service(
         "confirmation",
         ("trades.allocated", "confirmations.received"),
-        ("trades.confirmed",),
+        ("trades.confirmed", "confirmations.status"),
         lambda: ConfirmationStage(unconfirmed_after_us=OVERDUE_AFTER_US),
     ),
     Service(

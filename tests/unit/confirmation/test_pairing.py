@@ -37,9 +37,7 @@ SIDES = st.lists(
 
 def _ours(index: int, side: Side) -> Ours:
     quantity, price, net, commission, reference = side
-    charge = Charge(
-        charge_id="X", charge_type=ChargeType.LOCAL_COMMISSION, amount=Decimal(commission or 0), currency="EUR"
-    )
+    charge = Charge(charge_id="X", charge_type=ChargeType.COMMISSION, amount=Decimal(commission or 0), currency="EUR")
     trade = samples.allocated_trade(
         allocation_id=f"A{index}",
         quantity=Decimal(quantity),

@@ -169,7 +169,7 @@ def test_rows_of_the_older_form_mean_what_they_meant(ours: int, apart: int, pric
 def test_commission_and_charges_are_told_apart() -> None:
     """One counterparty states commission alone, another all charges in one; each is compared with the same of ours."""
     charges = (
-        Charge(charge_id="X", charge_type=ChargeType.LOCAL_COMMISSION, amount=Decimal(5), currency="EUR"),
+        Charge(charge_id="X", charge_type=ChargeType.COMMISSION, amount=Decimal(5), currency="EUR"),
         Charge(charge_id="Y", charge_type=ChargeType.STAMP, amount=Decimal(7), currency="EUR"),
         Charge(charge_id="Z", charge_type=ChargeType.LEVY, amount=Decimal(1), currency="EUR"),
     )

@@ -300,7 +300,7 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "what waits for a repair is forgotten": ("V6", lambda t: t.drop(t.row("capture", "Parked"))),
     # exceptions and dead letters
     "a refusal is lost": ("V1", lambda t: _opened(t, "capture")),
-    "a wait is lost": ("V1", lambda t: _opened(t, "enrichment")),
+    "a wait is lost": ("V1", lambda t: _opened(t, "enrichment", "INSTRUMENT_MISSING")),
     "a refused settlement is lost": ("V1", lambda t: _opened(t, "settlement")),
     "a cancelled confirmation is not remembered": ("V6", lambda t: t.drop(t.row("confirmation", "Withdrawn"))),
     "a request to cancel is not remembered": ("V6", lambda t: t.drop(t.row("confirmation", "CancelRequest"))),

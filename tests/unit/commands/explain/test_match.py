@@ -83,7 +83,7 @@ def test_a_match_is_what_the_confirmation_stage_says(
     their_commission: Decimal | None,
 ) -> None:
     """Matched when the stage confirms; else every field that the stage names, and no other."""
-    charge = Charge(charge_id="C", charge_type=ChargeType.LOCAL_COMMISSION, amount=commission, currency=currency)
+    charge = Charge(charge_id="C", charge_type=ChargeType.COMMISSION, amount=commission, currency=currency)
     trade = samples.allocated_trade(
         currency=currency, net_amount=net_amount, gross_amount=net_amount, charges=(charge,) if commission else ()
     )
