@@ -207,6 +207,8 @@ def grant(desk: Desk, match: Match, request: CancelRequest) -> None:
     state.delete(MatchedConfirmation, match.confirmation_key)
     row = Withdrawn(by=request.by, sender=match.counterparty, match_key=match.match_key, fingerprint=match.fingerprint)
     state.put(match.confirmation_key, row)
+    theirs = (Happening.FREED, Happening.CANCELLED_BY_THEM)  # as when our side had been the first
+    desk.notices.report(their_subject_of(match), *theirs, message=told, otherwise=AGREED)
     for key in request.replacements:
         _free(desk, key)
 
@@ -220,6 +222,11 @@ def _free(desk: Desk, key: str) -> None:
     desk.notices.report(subject_of_confirmation(key, confirmation), Happening.PARTED, message=told)
     group = desk.group(confirmation.match_key)
     desk.evaluate(confirmation.match_key, replace(group, confirmations=(*group.confirmations, key)))
+
+
+def their_subject_of(match: Match) -> Subject:
+    """The confirmation of a match, when it is cancelled."""
+    return replace(subject_of(match), key=match.confirmation_key, allocation_id=None)
 
 
 def subject_of(match: Match) -> Subject:

@@ -10,7 +10,8 @@ import pytest
 from services.allocation.giving import GivingDesk
 from services.allocation.process import _Desk
 from services.capture import waiting
-from services.confirmation.taking_back import TakingBack
+from services.confirmation import taking_back
+from services.confirmation.desk import DUPLICATE, Desk
 from services.domain.record import Decimal, replace
 from services.settlement.process import SettlementStage
 from services.stage import Suppress
@@ -35,8 +36,12 @@ def _forgets_instructions(_: _Desk, block: Any) -> Any:
     return replace(block, allocated_quantity=Decimal(0), policy=None, judged=())
 
 
-def _still_matched(self: TakingBack, *_: object) -> None:
-    self.outcomes.append(Suppress(cause="duplicate"))
+def _still_matched(desk: Desk, *_: object) -> None:
+    desk.outcomes.append(DUPLICATE)
+
+
+def _never_answered(*_: object, told: str) -> None:
+    """That the counterparty agrees is told to nobody."""
 
 
 def _still_instructed(self: SettlementStage, *_: object) -> list[Any]:
@@ -47,7 +52,8 @@ RULES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "what waits for a report is released when it comes": (waiting, "released", _never_waited_for),
     "a share that no longer holds is taken back": (GivingDesk, "_take_back", _still_given),
     "a block that is changed is judged by all its instructions": (_Desk, "_reopened", _forgets_instructions),
-    "a match that is taken back ends what was confirmed": (TakingBack, "take_back", _still_matched),
+    "a match that is taken back ends what was confirmed": (taking_back, "take_back", _still_matched),
+    "a match that is taken back is cancelled once the counterparty agrees": (Desk, "answer", _never_answered),
     "a trade that is taken back is not instructed any more": (SettlementStage, "_take_back", _still_instructed),
 }
 

@@ -106,7 +106,7 @@ def test_after_the_match_both_cancels_end_it_in_any_order_and_number(data: st.Da
     acts: list[Record | None] = [*theirs, None, *data.draw(st.lists(st.sampled_from([*theirs, None]), max_size=3))]
     for act in data.draw(st.permutations(acts)):
         told += desk.run(state, TAKEN_BACK if act is None else act)
-    assert _statuses(told) == {"A1": "CANA"}
+    assert _statuses(told) == {"A1": "CANA", f"{samples.COUNTERPARTY_BIC}/C1": "CAND"}
     assert desk.open_at_the_end(told) == {}
     left = _left(state)
     assert left.pop("Withdrawn") == sorted(["A1", f"{samples.COUNTERPARTY_BIC}\x1fC1"])

@@ -12,7 +12,9 @@ from services.verification.standing import FOLLOWS
 AGREED = Standing(MatchStatus.MAGR)
 ENDS = {MatchStatus.CAND, MatchStatus.CANA}
 CANCELS = (Happening.CANCELLED_BY_US, Happening.CANCELLED_BY_THEM)
-HAPPENINGS = st.lists(st.sampled_from(list(Happening)), max_size=25)
+OF_A_MATCH = [what for what in Happening if what is not Happening.FREED]
+HAPPENINGS = st.lists(st.sampled_from(OF_A_MATCH), max_size=25)
+"""Only a confirmation is freed."""
 
 
 def test_the_auditor_has_the_same_steps() -> None:
@@ -60,6 +62,14 @@ def test_repetitions_change_nothing(repetitions: list[int]) -> None:
     repeated = [what for what, times in zip(story, repetitions, strict=True) for _ in range(times)]
     start = Standing(MatchStatus.NMAT)
     assert path(start, repeated) == path(start, story) == list(map(MatchStatus, ("MISM", "MACH", "MAGR", "CREQ")))
+
+
+def test_a_confirmation_that_is_freed_may_be_matched_or_cancelled_as_before() -> None:
+    """Nothing of the match that it had is left on it."""
+    freed = after(AGREED, Happening.FREED)
+    assert freed == Standing(MatchStatus.NMAT)
+    assert path(freed, (Happening.MATCHED, Happening.COMPLETED)) == [MatchStatus.MACH, MatchStatus.MAGR]
+    assert path(freed, (Happening.CANCELLED_BY_THEM,)) == [MatchStatus.CAND]
 
 
 def test_one_side_alone_cannot_end_or_refuse_what_it_asks() -> None:

@@ -216,6 +216,7 @@ def test_what_the_counterparty_populates_is_taken_from_it() -> None:
     )
     ours = rules.Ours(trade=trade, tolerances=tolerances_for(trade, _reference(*rows)))
     (pair,) = rules.evaluate([ours], [rules.Theirs(key="C1", confirmation=confirmation)]).matches
-    confirmed = rules.confirmed_trade(pair)
+    populated = rules.populated_fields(pair)
+    confirmed = rules.confirmed_trade(trade, confirmation, profile="BROKER", populated=populated)
     assert (confirmed.average_price, confirmed.settlement_date) == (Decimal(99), date(2026, 3, 5))
     assert (confirmed.settlement_amount, confirmed.net_amount) == (Decimal(99_000), trade.net_amount)
