@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -55,10 +56,9 @@ def _without_effects(world: SnapshotWorld, allocation_id: object, decode: Decode
 @pytest.mark.parametrize("is_committed", [True, False])
 def test_what_was_not_processed_yet_is_not_lost(is_committed: bool, troubled: SnapshotWorld, decode: Decode) -> None:
     """The committed offset alone decides whether a missing instruction is lost or still to come."""
-    instructed = {_field(decode, one, "allocation_id") for one in troubled.records["settlement.instructions"]}
-    trade = [one for one in troubled.records["trades.confirmed"] if _field(decode, one, "allocation_id") in instructed][
-        -1
-    ]
+    instructed = Counter(_field(decode, one, "allocation_id") for one in troubled.records["settlement.instructions"])
+    confirmed = troubled.records["trades.confirmed"]
+    trade = [one for one in confirmed if instructed[_field(decode, one, "allocation_id")] == 1][-1]
     group = group_of("settlement")
     offsets = {**troubled.offsets[group], (trade.topic, trade.partition): trade.offset + is_committed}
     world = replace(troubled, settled=False, offsets={**troubled.offsets, group: offsets})
