@@ -24,9 +24,9 @@ market has a deadline for the affirmation, the desk is told before it and at it 
 Comparison (L2): each field under its code, EXCT, PTOL, PTMX, MNMX, CPOP or NUFM (tolerances.py). What the counterparty
 does not state is not compared. Status and cancels: statuses.py, cancelling.py, docs/decisions/0024.
 
-Taking back (docs/decisions/0026). An allocation that is taken back leaves its group, and what was open about it closes.
-If it was matched, a ConfirmedTrade with function CANCEL takes back what was confirmed, and the confirmation is open
-again.
+Taking back (taking_back.py, docs/decisions/0026). An allocation that is taken back leaves its group, and what was open
+about it closes. If it was matched, a ConfirmedTrade with function CANCEL takes back what was confirmed, and the
+confirmation is open again, unless its sender had asked for that.
 
 Guarantees
 - An allocation is confirmed at most once, and by one confirmation; repeated events are recognised.
@@ -34,7 +34,8 @@ Guarantees
   counterparty populates a field (CPOP), at its value.
 - Where the fields say without doubt which two belong together, the order of arrival does not change what is matched and
   which exceptions are open in the end. The same holds for cancels among themselves, before and after the match.
-- A match that is agreed is cancelled by both sides or not at all.
+- What our side takes back settles no more, whatever the counterparty says; what the counterparty alone takes back
+  settles.
 
 Refuses     CONFIRMATION_CONFLICTS, CONFIRMATION_CANCEL_REFUSED.
 Waits       CONFIRMATION_MISMATCHED, UNCONFIRMED, UNMATCHED_CONFIRMATION, CONFIRMATION_REFERENCE_UNKNOWN,

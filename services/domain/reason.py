@@ -244,13 +244,13 @@ class Reason(StrEnum):
     )
     CONFIRMATION_CANCEL_REQUESTED = (
         "CONFIRMATION_CANCEL_REQUESTED",
-        "One side asks to cancel a match that is agreed; the match holds until the other side answers.",
-        "Ours to answer: take the allocation back to agree, or refuse. Theirs: ask the counterparty for its answer.",
+        "The counterparty asks to cancel a match that is agreed; the match holds until our side answers.",
+        "Take the allocation back to agree, or refuse.",
     )
     CONFIRMATION_CANCEL_REFUSED = (
         "CONFIRMATION_CANCEL_REFUSED",
-        "The counterparty refused to cancel a match that is agreed, so the trade settles.",
-        "Agree with the counterparty; then take the allocation back again, or book a reversing trade.",
+        "The counterparty does not agree that our side took a match back, whose instruction is cancelled on our side.",
+        "Agree with the counterparty: it cancels its confirmation, or confirms what stands now; this closes then.",
     )
     AFFIRMATION_DUE = (
         "AFFIRMATION_DUE",

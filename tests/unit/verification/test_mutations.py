@@ -160,6 +160,27 @@ def _steps(*statuses: MatchStatus) -> tuple[MatchStatusChange, ...]:
     return tuple(MatchStatusChange(status=status, changed_at_us=1) for status in statuses)
 
 
+def _asked_by_us(tampering: Tampering) -> Entry:
+    """The report of a match that our side took back, and that the counterparty has not agreed to."""
+    taken = {
+        tampering.record(entry)["allocation_id"]
+        for entry in tampering.world.records["trades.confirmed"]
+        if tampering.record(entry)["function"] == "CANCEL"
+    }
+    asked = {
+        tampering.record(entry)["subject_id"]
+        for entry in tampering.world.records["confirmations.status"]
+        if tampering.record(entry)["status"] == "CREQ"
+    }
+    agreed = {
+        tampering.record(entry)["subject_id"]
+        for entry in tampering.world.records["confirmations.status"]
+        if tampering.record(entry)["status"] == "CANA"
+    }
+    return tampering.find("confirmations.status", lambda record: record["subject_id"] in taken & asked - agreed)
+
+
+_AGREED_AFTERWARDS = _steps(MatchStatus.CREQ, MatchStatus.CANA)
 _CANCELLED_AT_ONCE = _steps(MatchStatus.MISM, MatchStatus.CREQ)
 _REFUSED_AFTERWARDS = _steps(MatchStatus.CREQ, MatchStatus.CREJ)
 
@@ -319,6 +340,27 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "a status is wrong": (
         "V1",
         lambda t: t.change(_status(t, "CREQ"), status=MatchStatus.CREJ, history=_REFUSED_AFTERWARDS),
+    ),
+    "a match that our side took back is told to nobody": ("V1", lambda t: t.drop(_asked_by_us(t))),
+    "a match that our side took back is told as agreed": (
+        "V1",
+        lambda t: t.change(_asked_by_us(t), status=MatchStatus.CANA, history=_AGREED_AFTERWARDS),
+    ),
+    "our side's request to cancel is not remembered": (
+        "V6",
+        lambda t: t.drop(t.row("confirmation", "CancelRequest", lambda row: row["asked_by"] == "OURS")),
+    ),
+    "a confirmation forgets whose match was taken back": (
+        "V6",
+        lambda t: t.change_row(t.row("confirmation", "OpenConfirmation", lambda row: row["freed_by"]), freed_by=None),
+    ),
+    "a confirmation is free although its match stands": (
+        "V6",
+        lambda t: t.change_row(t.row("confirmation", "OpenConfirmation"), freed_by="ANOTHER"),
+    ),
+    "an allocation that was taken back is not remembered": (
+        "V6",
+        lambda t: t.drop(t.row("confirmation", "Withdrawn", lambda row: row["by"] is None)),
     ),
     "cash is matched beyond tolerance": (
         "V4",
