@@ -13,8 +13,8 @@ from decimal import Decimal
 from deploy.sample_day.dealer import Dealer, Order, Report, Wish
 from deploy.sample_day.flow import Flow, Message, Promise
 from deploy.sample_day.plain import all_allocated, settled, stuck
-from services.domain.code import AllocationPolicy, AllocationTransactionType, Function
-from services.domain.event import AllocatedExecution, AllocatedTrade, Execution
+from services.domain.code import AllocationPolicy, AllocationTransactionType, ConfirmationTransactionType, Function
+from services.domain.event import AllocatedExecution, AllocatedTrade, CounterpartyConfirmation, Execution
 from services.domain.money import add, multiply
 from services.domain.reason import Reason
 from services.domain.record import replace
@@ -68,15 +68,17 @@ def _promise(
     after: int,
     *,
     is_confirmed: bool,
+    is_agreed: bool = False,
     opened_late: tuple[Reason, ...] = (),
     overdue: tuple[Reason, ...] = (),
 ) -> Promise:
     """So many shares before the change, each taken back, and so many after it, each confirmed late.
 
-    With `is_confirmed` those before it were confirmed and instructed, and their confirmations are left over.
+    With `is_confirmed` those before it were confirmed and instructed, and their confirmations are left over unless the
+    counterparty agrees.
     """
     settled = before if is_confirmed else 0
-    left_over = (Reason.UNMATCHED_CONFIRMATION,) * settled
+    left_over = () if is_agreed else (Reason.UNMATCHED_CONFIRMATION,) * settled
     return Promise(
         allocations=after,
         late_allocations=after - before,
@@ -117,6 +119,42 @@ def busted_after_instruction(dealer: Dealer, _number: int) -> Flow:
     case = _Case(dealer, replace(_SINGLE, fills=(1, 1)))
     day, late = case.report(replace(case.fills[0], changes=0, is_cancel=True), leaves=Decimal(0))
     return _corrected(case, day, late, is_confirmed=True)
+
+
+def corrected_and_replaced(dealer: Dealer, _number: int) -> Flow:
+    """A price is corrected when all is confirmed and instructed, and the counterparty replaces its confirmations."""
+    case = _Case(dealer, _TEMPLATE)
+    day, late = case.report(replace(case.fills[0], price=_dearer(case.order, case.fills[0].price), changes=0))
+    before, after = all_allocated(dealer, case.order, day), case.standing([*day, *late])
+    old, new = case.confirmed(before, after=day), case.confirmed(after, after=late)
+    replacing = _naming(new, old, ConfirmationTransactionType.REPLACE)
+    promise = _promise(len(before), len(after), is_confirmed=True, is_agreed=True)
+    return case.flow([*day, *old], [*late, *replacing], promise)
+
+
+def busted_and_cancelled(dealer: Dealer, _number: int) -> Flow:
+    """The only fill is busted when the trade is instructed, and the counterparty cancels its confirmation."""
+    case = _Case(dealer, replace(_SINGLE, fills=(1, 1)))
+    day, late = case.report(replace(case.fills[0], changes=0, is_cancel=True), leaves=Decimal(0))
+    before = all_allocated(dealer, case.order, day)
+    old = case.confirmed(before, after=day)
+    cancels = _naming(case.confirmed(before, after=late), old, ConfirmationTransactionType.CANCEL)
+    promise = _promise(len(before), 0, is_confirmed=True, is_agreed=True)
+    return case.flow([*day, *old], [*late, *cancels], promise)
+
+
+def _naming(
+    confirmations: Sequence[Message], old: Sequence[Message], kind: ConfirmationTransactionType
+) -> list[Message]:
+    """What replaces or cancels the old confirmation of the same account."""
+    named = {one.event.account: one.event for one in old if isinstance(one.event, CounterpartyConfirmation)}
+    found = []
+    for message in confirmations:
+        assert isinstance(message.event, CounterpartyConfirmation)
+        reference_id = named[message.event.account].confirmation_id
+        event = replace(message.event, transaction_type=kind, reference_id=reference_id)
+        found.append(replace(message, event=event))
+    return found
 
 
 def busted_and_done_anew(dealer: Dealer, _number: int) -> Flow:
