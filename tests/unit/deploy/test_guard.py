@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -44,7 +44,8 @@ class Guarded:
     def clean_up(self) -> None:
         """Leave nothing behind, whatever the test found."""
         if self.guard.poll() is None:
-            os.kill(self.process_id, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended, and the guard is about to
+                os.kill(self.process_id, signal.SIGKILL)
         with self.guard:
             self.guard.kill()
 
