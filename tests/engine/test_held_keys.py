@@ -19,7 +19,7 @@ from services.allocation.state import WaitingBlock, WaitingShare
 from services.confirmation import state as confirmation_state
 from services.confirmation.process import UNCONFIRMED_AFTER_US, ConfirmationStage
 from services.domain.code import AllocationPolicy, ExecutionType
-from services.domain.event import ExceptionEvent
+from services.domain.event import ExceptionEvent, MatchStatusReport
 from services.domain.record import Record
 from services.domain.reference import Account, ReferenceData, StandingSettlementInstruction
 from services.engine import quarantine
@@ -139,16 +139,16 @@ class Service:
 
 
 def _owner(event: Any) -> str:
-    """The order an event is about; for those that have none, what confirmation keys them by."""
-    order_id: str | None = event.order_id
+    """The order an event is about, or the match key of a status; for those that have neither, what confirmation uses."""
+    order_id: str | None = event.match_key if isinstance(event, MatchStatusReport) else event.order_id
     return order_id or "-"
 
 
 def words(result: Result) -> list[str]:
-    """`trades.enriched O1 v2`, `OPEN REASON O1`; nothing about state and dead letters."""
+    """`trades.enriched O1 v2`, `OPEN REASON O1`; nothing about state, statuses and dead letters."""
     said = []
     for record in result.records:
-        if record.topic.startswith(("state.", "dead-letters")):
+        if record.topic.startswith(("state.", "dead-letters", "confirmations.status")):
             continue
         event: Any = codec().decode(record.topic, record.value)
         if isinstance(event, ExceptionEvent):
