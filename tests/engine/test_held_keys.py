@@ -139,7 +139,7 @@ class Service:
 
 
 def _owner(event: Any) -> str:
-    """The order an event is about, or the match key of a status; for those that have neither, what confirmation uses."""
+    """The order an event is about, or the match key of a status; for a confirmation there is none."""
     order_id: str | None = event.match_key if isinstance(event, MatchStatusReport) else event.order_id
     return order_id or "-"
 
