@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Protocol
 
+from services.allocation.desk import value_of_block
 from services.allocation.rules import Refusal, text
 from services.allocation.state import SINGLETON, Block
 from services.domain.affirmation import deadline_times
 from services.domain.code import AffirmationStep
+from services.domain.exceptions import ValueAtRisk
 from services.domain.reason import Reason
 from services.domain.record import Record, TimestampUs, doc, replace
 from services.stage import State
@@ -36,7 +38,7 @@ class NextAllocateBy(Record, kw_only=True):
 class Open(Protocol):
     """Shows an exception to the desk."""
 
-    def __call__(self, refusal: Refusal, *, subject: str, order_id: str) -> None:
+    def __call__(self, refusal: Refusal, *, subject: str, order_id: str, value: ValueAtRisk | None) -> None:
         """Show it."""
         ...
 
@@ -110,7 +112,7 @@ def _show(state: State, now_us: int, block_id: str, row: AllocateBy, show: Open,
     assert block is not None, f"block {block_id} has a deadline but is not remembered"
     if row.shown is not None:
         close(row.shown, subject=block_id, order_id=block.order_id)
-    show(refusal(block, row, reason), subject=block_id, order_id=block.order_id)
+    show(refusal(block, row, reason), subject=block_id, order_id=block.order_id, value=value_of_block(block))
     following = replace(row, shown=reason)
     state.put(block_id, following)
     return following

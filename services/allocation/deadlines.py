@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.allocation import allocate_by, rules
+from services.allocation.desk import value_of_block
 from services.allocation.giving import GivingDesk
 from services.allocation.state import SINGLETON, Block, NextDeadline, OpenBlock
 from services.domain.reason import Reason
@@ -71,7 +72,8 @@ class DeadlineDesk(GivingDesk):
             if len(self.outcomes) >= OUTCOMES_PER_CALL_MAX or self._state.is_held(block.order_id):
                 self._note_deadline(self._deadline_of(block))
                 continue
-            self._open(rules.overdue(block), subject=block_id, order_id=block.order_id)
+            value = value_of_block(block)
+            self._open(rules.overdue(block), subject=block_id, order_id=block.order_id, value=value)
             self._state.put(block_id, replace(row, overdue=True))
 
     def show_allocate_by(self) -> None:

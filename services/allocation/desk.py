@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from services.allocation.rules import Refusal
 from services.allocation.state import AwaitedInstruction, Block, Fill, KeptInstruction
-from services.domain import identity
 from services.domain.code import ExceptionStatus
-from services.domain.event import AllocationInstruction, EnrichedTrade, ExceptionEvent
+from services.domain.event import AllocationInstruction, EnrichedTrade
+from services.domain.exceptions import About, ValueAtRisk, exception_event, value_of_amount
 from services.domain.reason import Reason
 from services.domain.record import replace
 from services.stage import Outcome, Publish, State
@@ -74,36 +74,48 @@ class Desk:
 
     # --- exceptions --------------------------------------------------------------------------------------------------
 
-    def _exchange(self, before: Reason | None, refusal: Refusal | None, *, subject: str, order_id: str) -> None:
+    def _exchange(
+        self,
+        before: Reason | None,
+        refusal: Refusal | None,
+        *,
+        subject: str,
+        order_id: str,
+        value: ValueAtRisk | None = None,
+    ) -> None:
         """Open and close exactly what changed; trouble for the same reason stays one exception, published once."""
         if before is (refusal.reason if refusal else None):
             return
         if before is not None:
             self._close(before, subject=subject, order_id=order_id)
         if refusal is not None:
-            self._open(refusal, subject=subject, order_id=order_id)
+            self._open(refusal, subject=subject, order_id=order_id, value=value)
 
-    def _open(self, refusal: Refusal, *, subject: str, order_id: str) -> None:
-        self._say(ExceptionStatus.OPEN, refusal, subject=subject, order_id=order_id)
+    def _open(self, refusal: Refusal, *, subject: str, order_id: str, value: ValueAtRisk | None = None) -> None:
+        self._say(ExceptionStatus.OPEN, refusal, subject=subject, order_id=order_id, value=value)
 
     def _close(self, reason: Reason, *, subject: str, order_id: str) -> None:
         gone = Refusal(reason=reason, message="Closed: the cause is gone.", details={})
-        self._say(ExceptionStatus.CLOSED, gone, subject=subject, order_id=order_id)
+        self._say(ExceptionStatus.CLOSED, gone, subject=subject, order_id=order_id, value=None)
 
-    def _say(self, status: ExceptionStatus, refusal: Refusal, *, subject: str, order_id: str) -> None:
-        key = identity.exception_id(service=NAME, subject=subject, reason=refusal.reason)
-        event = ExceptionEvent(
-            exception_id=key,
-            status=status,
+    def _say(
+        self, status: ExceptionStatus, refusal: Refusal, *, subject: str, order_id: str, value: ValueAtRisk | None
+    ) -> None:
+        event = exception_event(
             service=NAME,
-            reason=refusal.reason.value,
-            subject_id=subject,
-            order_id=order_id,
+            reason=refusal.reason,
+            status=status,
+            about=About(subject, order_id, value),
             message=refusal.message,
             details=refusal.details,
-            raised_at_us=self._now_us,
+            now_us=self._now_us,
         )
-        self.outcomes.append(Publish(topic=EXCEPTIONS_TOPIC, key=key, event=event))
+        self.outcomes.append(Publish(topic=EXCEPTIONS_TOPIC, key=event.exception_id, event=event))
+
+
+def value_of_block(block: Block) -> ValueAtRisk | None:
+    """The gross amount of its fills so far; None before the first of them."""
+    return None if block.terms is None else value_of_amount(block.totals.gross_amount, block.terms.currency)
 
 
 def _instruction_key(order_id: str, instruction_id: str) -> str:

@@ -16,6 +16,7 @@ from services.allocation.state import Block, FillStatus, GivenShare, Share, Term
 from services.domain import identity
 from services.domain.code import Function
 from services.domain.event import AllocatedTrade, SettlementChain
+from services.domain.exceptions import value_of_amount
 from services.domain.record import replace
 from services.stage import Publish
 
@@ -106,7 +107,8 @@ class GivingDesk(Desk):
         self._state.put(share.allocation_id, given)
         if chain is None:
             assert type(found) is Refusal
-            self._open(found, subject=share.allocation_id, order_id=block.order_id)
+            value = value_of_amount(share.net_amount, terms.currency)
+            self._open(found, subject=share.allocation_id, order_id=block.order_id, value=value)
             self._state.put(share.allocation_id, WaitingShare(reason=found.reason, share=share))
             return
         trade = division.allocated_trade(given, block=block, terms=terms, composition=composition, chain=chain)
@@ -177,7 +179,8 @@ class GivingDesk(Desk):
         assert terms is not None, "a block that has shares has fills, and these gave it terms"
         found = division.find_account_chain(given.share, block=block, terms=terms, reference=self._state.reference)
         missing = found if type(found) is Refusal else None
-        self._exchange(waiting.reason, missing, subject=allocation_id, order_id=block.order_id)
+        value = value_of_amount(given.share.net_amount, terms.currency)
+        self._exchange(waiting.reason, missing, subject=allocation_id, order_id=block.order_id, value=value)
         if missing is not None:
             if missing.reason is not waiting.reason:
                 self._state.put(allocation_id, WaitingShare(reason=missing.reason, share=given.share))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from services.allocation import allocate_by, division, rules
 from services.allocation.deadlines import OUTCOMES_PER_CALL_MAX, DeadlineDesk
-from services.allocation.desk import NAME, OUTPUT_TOPIC
+from services.allocation.desk import NAME, OUTPUT_TOPIC, value_of_block
 from services.allocation.giving import Planned, Standing
 from services.allocation.rules import Refusal
 from services.allocation.state import (
@@ -26,6 +26,7 @@ from services.allocation.state import (
 from services.domain import identity
 from services.domain.code import AllocationPolicy, AllocationTransactionType, ExecutionType
 from services.domain.event import AllocationInstruction, EnrichedTrade
+from services.domain.exceptions import value_of_amount
 from services.domain.money import add
 from services.domain.reason import Reason
 from services.domain.record import Decimal, Record, replace
@@ -178,7 +179,8 @@ class _Desk(DeadlineDesk):
         if before is not None and before is not now:
             self._close(before, subject=trade.trade_id, order_id=trade.order_id)
         if refusal is not None:
-            self._open(refusal, subject=trade.trade_id, order_id=trade.order_id)
+            value = value_of_amount(trade.net_amount, trade.currency)
+            self._open(refusal, subject=trade.trade_id, order_id=trade.order_id, value=value)
         return now
 
     def _reopened(self, block: Block) -> Block:
@@ -346,7 +348,8 @@ class _Desk(DeadlineDesk):
 
     def _exchange_block_wait(self, block_id: str, block: Block, missing: Refusal | None) -> None:
         waiting = self._state.get(WaitingBlock, block_id)
-        self._exchange(waiting.reason if waiting else None, missing, subject=block_id, order_id=block.order_id)
+        before, value = waiting.reason if waiting else None, value_of_block(block) if missing else None
+        self._exchange(before, missing, subject=block_id, order_id=block.order_id, value=value)
         if missing is not None:
             self._state.put(block_id, WaitingBlock(reason=missing.reason))
         elif waiting is not None:

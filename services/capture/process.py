@@ -31,11 +31,11 @@ from services.domain.event import (
     AllocationInstruction,
     CapturedTrade,
     CounterpartyConfirmation,
-    ExceptionEvent,
     Execution,
     IgnoredMessage,
     ReceivedConfirmation,
 )
+from services.domain.exceptions import About, ValueAtRisk, exception_event, value_of_amount, value_of_report
 from services.domain.reason import Reason
 from services.domain.record import Record, doc
 from services.stage import Outcome, Publish, Received, State, Suppress
@@ -61,6 +61,7 @@ class Submission(Record, kw_only=True):
     title: Annotated[str, doc("How the exception's sentence begins: kind, sender's id and sender.")]
     order_id: Annotated[str | None, doc("Order concerned, when there is one.")]
     details: Annotated[dict[str, str], doc("What every exception about the message says of it.")]
+    value: Annotated[ValueAtRisk | None, doc("What does not settle while it is refused.")] = None
 
 
 class CaptureStage:
@@ -236,7 +237,7 @@ def _execution_submission(execution: Execution, subject_id: str, fingerprint: st
         "side": execution.side.value,
     }
     title = f"Execution {details['execution_id']} of {details['sender']}"
-    return _submission(subject_id, fingerprint, title, execution.order_id, details)
+    return _submission(subject_id, fingerprint, title, execution.order_id, details, value_of_report(execution))
 
 
 def _close_about_execution(
@@ -362,7 +363,8 @@ def _capture_confirmation(
 def _confirmation_submission(confirmation: CounterpartyConfirmation, subject_id: str, fingerprint: str) -> Submission:
     details = {"sender": rules.shown(confirmation.sender), "confirmation_id": rules.shown(confirmation.confirmation_id)}
     title = f"Confirmation {details['confirmation_id']} of {details['sender']}"
-    return _submission(subject_id, fingerprint, title, None, details)
+    value = value_of_amount(confirmation.net_amount, confirmation.currency)
+    return _submission(subject_id, fingerprint, title, None, details, value)
 
 
 def _received_confirmation(confirmation: CounterpartyConfirmation, received: Received) -> ReceivedConfirmation:
@@ -382,10 +384,17 @@ def _received_confirmation(confirmation: CounterpartyConfirmation, received: Rec
 
 
 def _submission(
-    subject_id: str, fingerprint: str, title: str, order_id: str | None, details: dict[str, str]
+    subject_id: str,
+    fingerprint: str,
+    title: str,
+    order_id: str | None,
+    details: dict[str, str],
+    value: ValueAtRisk | None = None,
 ) -> Submission:
     known = order_id if order_id is not None and checks.is_identifier(order_id) else None
-    return Submission(subject_id=subject_id, fingerprint=fingerprint, title=title, order_id=known, details=details)
+    return Submission(
+        subject_id=subject_id, fingerprint=fingerprint, title=title, order_id=known, details=details, value=value
+    )
 
 
 def _refuse(submission: Submission, refusal: Refusal, state: State, now_us: int) -> list[Outcome]:
@@ -413,16 +422,13 @@ def _close(submission: Submission, outcome: str, state: State, now_us: int) -> l
 
 
 def _exception(submission: Submission, refusal: Refusal, status: ExceptionStatus, now_us: int) -> Publish:
-    reason = refusal.reason.value
-    event = ExceptionEvent(
-        exception_id=identity.exception_id(service=SERVICE, subject=submission.subject_id, reason=reason),
-        status=status,
+    event = exception_event(
         service=SERVICE,
-        reason=reason,
-        subject_id=submission.subject_id,
-        order_id=submission.order_id,
+        reason=refusal.reason,
+        status=status,
+        about=About(submission.subject_id, submission.order_id, submission.value),
         message=f"{submission.title}: {refusal.finding}.",
         details=submission.details | refusal.details,
-        raised_at_us=now_us,
+        now_us=now_us,
     )
     return Publish(topic=EXCEPTIONS, key=event.exception_id, event=event)

@@ -31,6 +31,7 @@ from services.confirmation.state import (
 from services.confirmation.statuses import Asking, Happening
 from services.domain.code import ConfirmationStatus, ConfirmationTransactionType
 from services.domain.event import ReceivedConfirmation
+from services.domain.exceptions import ValueAtRisk, value_of_amount
 from services.domain.reason import Reason
 from services.domain.record import replace
 from services.stage import Suppress
@@ -160,7 +161,14 @@ def _take_refusal(desk: Desk, key: str, named: str) -> None:
     subject = subject_of_match(allocation_id, waiting.confirmation)
     desk.notices.report(subject, Happening.REFUSED_BY_THEM, message=told)
     details = {"confirmation": subject_id(named)}
-    desk.notices.open(REFUSED, subject=allocation_id, order_id=request.order_id, message=told, details=details)
+    desk.notices.open(
+        REFUSED,
+        subject=allocation_id,
+        order_id=request.order_id,
+        message=told,
+        details=details,
+        value=value_of_amount(waiting.confirmation.net_amount, waiting.confirmation.currency),
+    )
 
 
 # --- a match that is agreed ------------------------------------------------------------------------------------------
@@ -181,7 +189,14 @@ def _ask(desk: Desk, match: Match, *, by: str, replacement: str | None = None) -
     told = f"{told}{name_of(match.confirmation_key)}; it holds until our side answers."
     desk.notices.report(subject_of(match), Happening.CANCELLED_BY_THEM, message=told, otherwise=AGREED)
     details = {"asked_by": Asking.THEIRS.value, "confirmation": subject_id(match.confirmation_key)}
-    desk.notices.open(REQUESTED, subject=allocation_id, order_id=match.order_id, message=told, details=details)
+    desk.notices.open(
+        REQUESTED,
+        subject=allocation_id,
+        order_id=match.order_id,
+        message=told,
+        details=details,
+        value=_value_of_match(desk, match),
+    )
     row = CancelRequest(
         asked_by=Asking.THEIRS,
         by=by,
@@ -190,6 +205,13 @@ def _ask(desk: Desk, match: Match, *, by: str, replacement: str | None = None) -
         replacements=replacements,
     )
     state.put(allocation_id, row)
+
+
+def _value_of_match(desk: Desk, match: Match) -> ValueAtRisk | None:
+    """What was agreed; unknown of a match that was made before confirmations were kept."""
+    matched = desk.state.get(MatchedConfirmation, match.confirmation_key)
+    agreed = None if matched is None else matched.confirmation
+    return None if agreed is None else value_of_amount(agreed.net_amount, agreed.currency)
 
 
 def grant(desk: Desk, match: Match, request: CancelRequest) -> None:

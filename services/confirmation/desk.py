@@ -26,6 +26,7 @@ from services.confirmation.statuses import Happening
 from services.confirmation.tolerances import tolerances_for
 from services.confirmation.waits import Waits, summary_of
 from services.domain.event import AllocatedTrade, ReceivedConfirmation
+from services.domain.exceptions import value_of_amount
 from services.domain.reason import Reason
 from services.domain.record import replace
 from services.stage import Outcome, Publish, State, Suppress
@@ -106,6 +107,7 @@ class Desk:
             subject=subject_id(key),
             message=f"Confirmation {name_of(key)} came again with other content; the first stands.",
             details=summary_of(confirmation),
+            value=value_of_amount(confirmation.net_amount, confirmation.currency),
         )
 
     def take_change_repetition(self, key: str, confirmation: ReceivedConfirmation) -> bool:
@@ -233,6 +235,7 @@ class Desk:
             order_id=trade.order_id,
             message=f"{told}{', '.join(pair.failures)}.",
             details=pair.failures,
+            value=value_of_amount(trade.net_amount, trade.currency),
         )
         self.state.put(allocation_id, Mismatch(confirmation_key=pair.theirs.key))
         subject = subject_of_allocation(trade, confirmation.confirmation_id)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from services.confirmation.state import ShownStatus
 from services.confirmation.statuses import Happening, Standing, after
-from services.domain import identity
 from services.domain.code import ExceptionStatus, MatchStatus
 from services.domain.event import AllocatedTrade, ExceptionEvent, MatchStatusChange, MatchStatusReport
 from services.domain.event import ReceivedConfirmation as Confirmation
+from services.domain.exceptions import About, ValueAtRisk, exception_event
 from services.domain.reason import Reason
 from services.domain.record import Record
 from services.stage import Outcome, Publish, State
@@ -88,37 +88,44 @@ class Notices:
         self._now_us = now_us
 
     def open(
-        self, reason: Reason, *, subject: str, message: str, details: dict[str, str], order_id: str | None = None
-    ) -> None:
-        """Show an exception, or show it anew."""
-        self._say(ExceptionStatus.OPEN, reason, subject, message, details, order_id)
-
-    def close(self, reason: Reason, *, subject: str, order_id: str | None = None) -> None:
-        """Close an exception that is open."""
-        self._say(ExceptionStatus.CLOSED, reason, subject, "Closed: the cause is gone.", {}, order_id)
-
-    def _say(
         self,
-        status: ExceptionStatus,
         reason: Reason,
+        *,
         subject: str,
         message: str,
         details: dict[str, str],
-        order_id: str | None,
+        order_id: str | None = None,
+        value: ValueAtRisk | None = None,
     ) -> None:
-        key = identity.exception_id(service=NAME, subject=subject, reason=reason)
-        event = ExceptionEvent(
-            exception_id=key,
-            status=status,
-            service=NAME,
-            reason=reason.value,
-            subject_id=subject,
-            order_id=order_id,
-            message=message,
-            details=details,
-            raised_at_us=self._now_us,
+        """Show an exception, or show it anew."""
+        self._say(
+            exception_event(
+                service=NAME,
+                reason=reason,
+                status=ExceptionStatus.OPEN,
+                about=About(subject, order_id, value),
+                message=message,
+                details=details,
+                now_us=self._now_us,
+            )
         )
-        self.outcomes.append(Publish(topic=EXCEPTIONS_TOPIC, key=key, event=event))
+
+    def close(self, reason: Reason, *, subject: str, order_id: str | None = None) -> None:
+        """Close an exception that is open."""
+        self._say(
+            exception_event(
+                service=NAME,
+                reason=reason,
+                status=ExceptionStatus.CLOSED,
+                about=About(subject, order_id),
+                message="Closed: the cause is gone.",
+                details={},
+                now_us=self._now_us,
+            )
+        )
+
+    def _say(self, event: ExceptionEvent) -> None:
+        self.outcomes.append(Publish(topic=EXCEPTIONS_TOPIC, key=event.exception_id, event=event))
 
     def is_reported(self, key: str) -> bool:
         """Whether anything was ever told about a side."""

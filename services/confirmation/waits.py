@@ -23,6 +23,7 @@ from services.confirmation.statuses import Happening
 from services.domain.affirmation import DeadlineTimes, deadline_times
 from services.domain.code import AffirmationStep
 from services.domain.event import AllocatedTrade, ReceivedConfirmation
+from services.domain.exceptions import value_of_amount
 from services.domain.reason import Reason
 from services.domain.record import replace
 from services.stage import State
@@ -165,6 +166,7 @@ class Waits:
                 "net_amount": f"{rules.text(trade.net_amount)} {trade.currency}",
                 "settlement_date": rules.text(trade.settlement_date),
             },
+            value=value_of_amount(trade.net_amount, trade.currency),
         )
         if not self._notices.is_reported(trade.allocation_id):
             told = "Nothing of the counterparty belongs to it."
@@ -176,6 +178,7 @@ class Waits:
             subject=subject_id(key),
             message=f"Confirmation {name_of(key)} agrees with no allocated trade that is open.",
             details=summary_of(confirmation),
+            value=value_of_amount(confirmation.net_amount, confirmation.currency),
         )
         if self._notices.is_reported(key):
             return
@@ -213,6 +216,7 @@ class Waits:
             order_id=trade.order_id,
             message=f"{_what_is_traded(trade)} {verb} affirmed by {until} on {trade.trade_date}; it is not matched.",
             details={"counterparty": trade.counterparty, "account": trade.account, "affirm_by": until},
+            value=value_of_amount(trade.net_amount, trade.currency),
         )
 
     def _times(self, trade: AllocatedTrade) -> DeadlineTimes | None:

@@ -369,3 +369,10 @@ class ExceptionEvent(Record, kw_only=True):
     message: Annotated[str, doc("One sentence for the desk: what was found, and what was expected.")]
     details: Annotated[dict[str, str], doc("Fields that differ or are missing, each with what was found.")]
     raised_at_us: Annotated[TimestampUs, doc("Processing time of the batch that raised or closed it.")]
+    severity: Annotated[str | None, doc("Code of services.domain.reason.Severity.")] = None
+    owner_group: Annotated[str | None, doc("Desk that acts: code of services.domain.reason.OwnerGroup.")] = None
+    value_at_risk: Annotated[
+        Amount | None,
+        doc("Cash that is held up or in doubt; empty when unknown, and when closed."),
+    ] = None
+    value_currency: Annotated[str | None, doc("ISO 4217 code of value_at_risk.")] = None

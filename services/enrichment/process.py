@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.domain.code import ExceptionStatus
-from services.domain.event import CapturedTrade, EnrichedTrade, ExceptionEvent
-from services.domain.identity import exception_id
+from services.domain.event import CapturedTrade, EnrichedTrade
+from services.domain.exceptions import About, ValueAtRisk, exception_event, value_of_amount, value_of_report
 from services.domain.reason import Reason
 from services.domain.record import Record
 from services.domain.reference import ReferenceData
@@ -104,7 +104,7 @@ class EnrichmentStage:
         if again == doubt:
             self._upheld.add(trade_id)
             return []
-        subject = _Subject(trade_id, doubt.order_id)
+        subject = _doubted(trade_id, doubt)
         outcomes: list[Outcome] = [_closing(subject, doubt.reason, doubt.details, "has changed", now_us)]
         state.delete(DoubtedTrade, trade_id)
         if again is not None:
@@ -162,7 +162,7 @@ def _doubt(trade: EnrichedTrade, state: State, now_us: int) -> list[Outcome]:
     if doubt is None:
         return []
     state.put(trade.trade_id, doubt)
-    return [_opening(_subject(trade), doubt.reason, doubt.details, now_us)]
+    return [_opening(_doubted(trade.trade_id, doubt), doubt.reason, doubt.details, now_us)]
 
 
 class _Subject(NamedTuple):
@@ -170,10 +170,16 @@ class _Subject(NamedTuple):
 
     trade_id: str
     order_id: str
+    value: ValueAtRisk | None
 
 
 def _subject(trade: CapturedTrade) -> _Subject:
-    return _Subject(trade.trade_id, trade.order_id)
+    return _Subject(trade.trade_id, trade.order_id, value_of_report(trade))
+
+
+def _doubted(trade_id: str, doubt: DoubtedTrade) -> _Subject:
+    """The trade settles; what may be wrong with it is its interest."""
+    return _Subject(trade_id, doubt.order_id, value_of_amount(doubt.accrued_interest, doubt.currency))
 
 
 def _opening(subject: _Subject, reason: str, details: dict[str, str], now_us: int) -> Publish:
@@ -193,16 +199,13 @@ def _text(details: dict[str, str]) -> str:
 def _exception(
     subject: _Subject, reason: str, details: dict[str, str], status: ExceptionStatus, message: str, now_us: int
 ) -> Publish:
-    identity = exception_id(service=NAME, subject=subject.trade_id, reason=reason)
-    event = ExceptionEvent(
-        exception_id=identity,
-        status=status,
+    event = exception_event(
         service=NAME,
-        reason=reason,
-        subject_id=subject.trade_id,
-        order_id=subject.order_id,
+        reason=Reason[reason],
+        status=status,
+        about=About(subject.trade_id, subject.order_id, subject.value),
         message=message,
         details=details,
-        raised_at_us=now_us,
+        now_us=now_us,
     )
-    return Publish(topic=EXCEPTIONS_TOPIC, key=identity, event=event)
+    return Publish(topic=EXCEPTIONS_TOPIC, key=event.exception_id, event=event)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from services.domain import identity
 from services.domain.code import ExceptionStatus, Function
 from services.domain.errors import MessageInvalid
-from services.domain.event import ConfirmedTrade, ExceptionEvent, SettlementInstruction, SettlementMessage
+from services.domain.event import ConfirmedTrade, SettlementInstruction, SettlementMessage
+from services.domain.exceptions import About, exception_event, value_of_amount
 from services.domain.reason import Reason
 from services.domain.record import Record
 from services.settlement import cancelling, rules
@@ -122,16 +122,13 @@ def _closing(refused: Refused, message: str, now_us: int) -> Publish:
 
 
 def _exception(trade: ConfirmedTrade, refusal: rules.Refusal, status: ExceptionStatus, now_us: int) -> Publish:
-    service, reason = SettlementStage.name, refusal.reason.value
-    event = ExceptionEvent(
-        exception_id=identity.exception_id(service=service, subject=trade.allocation_id, reason=reason),
+    event = exception_event(
+        service=SettlementStage.name,
+        reason=refusal.reason,
         status=status,
-        service=service,
-        reason=reason,
-        subject_id=trade.allocation_id,
-        order_id=trade.order_id,
+        about=About(trade.allocation_id, trade.order_id, value_of_amount(trade.settlement_amount, trade.currency)),
         message=refusal.message,
         details=refusal.details,
-        raised_at_us=now_us,
+        now_us=now_us,
     )
     return Publish(topic="exceptions", key=event.exception_id, event=event)

@@ -21,6 +21,14 @@ GOES_ON = frozenset({"ACCRUED_INTEREST_DIFFERS"})
 
 _SAID = ("message", "details", "order_id")
 
+_TOLD_BESIDE = ("severity", "owner_group")
+"""Advice for people that follows from the reason alone and changes nothing that is processed: not judged."""
+
+_WORDS = ("exception_id", "status", "service", "reason", "subject_id", "raised_at_us", *_SAID)
+_AT_RISK = ("value_at_risk", "value_currency")
+KNOWN = frozenset((*_WORDS, *_AT_RISK, *_TOLD_BESIDE))
+"""Every field of an exception that is judged here or left out on purpose."""
+
 
 class Case:
     """One exception id."""
@@ -79,6 +87,7 @@ class Cases:
         expected = identity.exception_id(service=service, subject=subject, reason=reason)
         derived = event["exception_id"] == expected and entry.key == expected.encode()
         check(V2, derived, "exception at", where, "has an id or key that does not follow from what it is about")
+        self._judge_value(event, expected, where)
         case = self._by_subject.setdefault((service, subject), {}).setdefault(reason, Case(reason))
         self.written[service] += 1
         if event["status"] == CLOSED:
@@ -93,6 +102,14 @@ class Cases:
         case.is_open, case.said, case.where, case.message = True, said, where, event["message"]
         case.order_id = event["order_id"]
         self.opened[service, reason] += 1
+
+    def _judge_value(self, event: Plain, name: str, where: str) -> None:
+        """Money is told with its currency, is more than nothing, and is at risk only while the exception is open."""
+        amount, currency = event.get("value_at_risk"), event.get("value_currency")
+        if amount is None and currency is None:  # so are all exceptions of earlier releases
+            return
+        sound = amount is not None and currency is not None and amount > 0 and event["status"] == OPEN
+        self._judge.check(V2, sound, "exception", name, "at", where, "has no sound value at risk")
 
     def about(self, service: str, subject: str) -> dict[str, Case]:
         """The cases about something that exists, by reason."""

@@ -108,6 +108,12 @@ def _opened(tampering: Tampering, service: str, reason: str | None = None) -> Sn
     return tampering.drop(tampering.find("exceptions", wanted))
 
 
+def _at_risk(tampering: Tampering, **changes: object) -> SnapshotWorld:
+    """An exception whose money is told otherwise."""
+    entry = tampering.find("exceptions", lambda record: record["value_at_risk"] is not None)
+    return tampering.change(entry, **changes)
+
+
 def _unread(tampering: Tampering) -> SnapshotWorld:
     group = tampering.world.offsets["posttrade.settlement"]
     behind = {place: max(0, offset - 1) for place, offset in group.items()}
@@ -380,6 +386,13 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "an exception is not closed": ("V1", _waiting_share_for_nothing),
     "an exception is about nothing": (
         "V2", lambda t: t.add_changed(t.find("exceptions"), subject_id="TRNOTHINGNOTHING"),
+    ),
+    "an exception has money without a currency": ("V2", lambda t: _at_risk(t, value_currency=None)),
+    "an exception has less than nothing at risk": ("V2", lambda t: _at_risk(t, value_at_risk=-CENT)),
+    "what is closed has money at risk": (
+        "V2", lambda t: t.change(
+            t.find("exceptions", lambda r: r["status"] == "CLOSED"), value_at_risk=CENT, value_currency="EUR"
+        ),
     ),
     "a dead letter is missing": ("V1", lambda t: t.drop(t.world.records["dead-letters"][0])),
     "a dead letter is there twice": ("V7", lambda t: t.double(t.world.records["dead-letters"][0])),

@@ -202,7 +202,7 @@ final class Enrichment {
     }
 
     /** Quantity times price, for debt as percent of par; exact, then rounded once. */
-    private static BigDecimal grossAmount(CapturedTrade trade) {
+    static BigDecimal grossAmount(CapturedTrade trade) {
         BigDecimal product = trade.getQuantity().multiply(trade.getPrice());
         if (trade.getPriceType() == PriceType.PERCENT_OF_PAR) {
             product = product.movePointLeft(PERCENT_DIGITS);

@@ -1,5 +1,6 @@
 package posttrade.bench;
 
+import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -17,6 +18,7 @@ final class ExceptionEvents {
     private static final String BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"; // RFC 4648
     private static final int ID_CHARACTERS = 14;
     private static final int CHARACTER_BITS = 5;
+    private static final BigDecimal AMOUNT_MAX = BigDecimal.TEN.pow(18);
 
     private ExceptionEvents() {}
 
@@ -33,6 +35,7 @@ final class ExceptionEvents {
     private static ExceptionEvent event(
             CapturedTrade trade, Problem problem, ExceptionStatus status, String message, Instant now) {
         String reason = problem.reason().name();
+        BigDecimal atRisk = status == ExceptionStatus.OPEN ? value(trade) : null;
         return new ExceptionEvent(
                 identity(trade.getTradeId(), reason),
                 status,
@@ -42,7 +45,20 @@ final class ExceptionEvents {
                 trade.getOrderId(),
                 message,
                 new TreeMap<>(problem.details()), // schemas/README.md: keys of a map are written in order
-                now);
+                now,
+                problem.reason().severity(),
+                problem.reason().ownerGroup(),
+                atRisk,
+                atRisk == null ? null : trade.getCurrency());
+    }
+
+    /** What the trade is worth; null where that is nothing, or no amount (services/domain/exceptions.py). */
+    private static BigDecimal value(CapturedTrade trade) {
+        if (trade.getQuantity().signum() <= 0 || trade.getPrice().signum() <= 0) {
+            return null;
+        }
+        BigDecimal gross = Enrichment.grossAmount(trade);
+        return gross.signum() > 0 && gross.compareTo(AMOUNT_MAX) < 0 ? gross : null;
     }
 
     /** Derived, never drawn (services/domain/identity.py). */

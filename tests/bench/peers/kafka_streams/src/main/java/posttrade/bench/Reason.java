@@ -35,4 +35,16 @@ enum Reason {
         this.waits = waits;
         this.meaning = meaning;
     }
+
+    String severity() {
+        return waits ? "HIGH" : "MEDIUM";
+    }
+
+    /** The desk that acts. */
+    String ownerGroup() {
+        if (waits) {
+            return "REFERENCE_DATA";
+        }
+        return this == COMMISSION_UNSUITABLE ? "TAX_AND_CHARGES" : "TRADE_SUPPORT";
+    }
 }
