@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from services.commands import deadletters, reference, send, topics
+from services.commands import deadletters, exceptions, reference, send, topics
 from services.commands.cluster import Cluster
 from services.commands.explain import command as explain
 from services.commands.failure import (
@@ -121,6 +121,7 @@ def make_app() -> typer.Typer:
         ("send", send.app),
         ("deadletters", deadletters.app),
         ("explain", explain.app),
+        ("exceptions", exceptions.app),
     ):
         app.add_typer(group, name=name, cls=CommandGroup)
     app.command("tail", short_help="Print the records of a topic, decoded.")(tail)

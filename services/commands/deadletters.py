@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
+from services.commands.age import age_ms, age_text
 from services.commands.cluster import Cluster
 from services.commands.failure import EXIT_TROUBLE, BadRequest, CommandFailed, Ended
 from services.commands.letters import Case, header, read_cases
@@ -34,8 +34,6 @@ MESSAGE_WIDTH_MAX = 90
 KEY_WIDTH_MAX = 40
 TEXT_CHARACTERS_MAX = 200
 _POLL_SECONDS = 0.1
-_AGE = re.compile(r"(\d{1,6})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DECODER = msgspec.json.Decoder(Resolution)
 _WANTED = {Action.REPLAY: RepairOutcome.REPLAYED, Action.DISCARD: RepairOutcome.DISCARDED}
 ROUNDS_MAX = 10
@@ -83,7 +81,7 @@ def list_letters(
     _known_service(service)
     if error_class is not None and error_class not in ERROR_CLASSES:
         raise BadRequest(f"--class was {error_class}; choose one of {', '.join(ERROR_CLASSES)}")
-    oldest_ms = None if since is None else _oldest_ms(since)
+    oldest_ms = None if since is None else time.time_ns() // 1_000_000 - age_ms(since, option="--since")
     with cluster.log() as log:
         cases = read_cases(log)
     behind = _behind(cases)
@@ -150,24 +148,8 @@ def _print_table(cases: Sequence[Case], behind: dict[str, int]) -> None:
     print(plural(len(cases), "dead letter"))
 
 
-def age_text(age_ms: int) -> str:
-    """An age in its two largest units, as `3d 4h`."""
-    seconds = max(0, age_ms) // 1000
-    for unit, size, smaller, small in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1)):
-        if seconds >= size:
-            return f"{seconds // size}{unit} {seconds % size // small}{smaller}"
-    return f"{seconds}s"
-
-
 def _cut(text: str, width_max: int) -> str:
     return text if len(text) <= width_max else f"{text[: width_max - 1]}…"
-
-
-def _oldest_ms(age: str) -> int:
-    found = _AGE.fullmatch(age)
-    if found is None:
-        raise BadRequest(f"--since was {age!r}; write a number and s, m, h or d, for example 8h")
-    return time.time_ns() // 1_000_000 - timedelta(**{_UNITS[found[2]]: int(found[1])}) // timedelta(milliseconds=1)
 
 
 def _known_service(service: str | None) -> None:

@@ -15,7 +15,7 @@ from services.adapters.avro_codec import to_json
 from services.adapters.memory_log import MemoryLog
 from services.capture.process import CaptureStage
 from services.commands import deadletters
-from services.commands.deadletters import age_text
+from services.commands.age import age_text
 from services.commands.letters import collect
 from services.engine.dead_letters import dead_letter
 from services.engine.log import Headers, LogRecord, OutgoingRecord
