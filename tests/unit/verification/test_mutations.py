@@ -159,7 +159,9 @@ def _late_deadline(tampering: Tampering) -> SnapshotWorld:
 
 
 def _status(tampering: Tampering, status: str) -> Entry:
-    return tampering.find("confirmations.status", lambda record: record["status"] == status)
+    """What is told last of a match, where it is this; what was told before it breaks otherwise."""
+    last = {entry.key: entry for entry in tampering.world.records["confirmations.status"]}
+    return next(entry for entry in last.values() if tampering.record(entry)["status"] == status)
 
 
 def _steps(*statuses: MatchStatus) -> tuple[MatchStatusChange, ...]:
