@@ -21,6 +21,8 @@ from services.confirmation.state import (
     OpenAllocation,
     OpenConfirmation,
     Withdrawn,
+    open_confirmation,
+    open_trade,
 )
 from services.confirmation.statuses import Happening
 from services.confirmation.tolerances import tolerances_for
@@ -156,24 +158,12 @@ class Desk:
             self.state.delete(MatchGroup, match_key)
 
     def _ours(self, group: MatchGroup) -> list[rules.Ours]:
-        trades = [self.open_trade(allocation_id) for allocation_id in group.allocations]
+        trades = [open_trade(self.state, allocation_id) for allocation_id in group.allocations]
         reference = self.state.reference
         return [rules.Ours(trade=trade, tolerances=tolerances_for(trade, reference)) for trade in trades]
 
     def _theirs(self, group: MatchGroup) -> list[rules.Theirs]:
-        return [rules.Theirs(key=key, confirmation=self.open_confirmation(key)) for key in group.confirmations]
-
-    def open_trade(self, allocation_id: str) -> AllocatedTrade:
-        """An allocation that is listed as open."""
-        row = self.state.get(OpenAllocation, allocation_id)
-        assert row is not None, f"allocation {allocation_id} is listed as open but not remembered"
-        return row.trade
-
-    def open_confirmation(self, key: str) -> ReceivedConfirmation:
-        """A confirmation that is listed as open."""
-        row = self.state.get(OpenConfirmation, key)
-        assert row is not None, f"confirmation {key!r} is listed as open but not remembered"
-        return row.confirmation
+        return [rules.Theirs(key=key, confirmation=open_confirmation(self.state, key)) for key in group.confirmations]
 
     def _confirm(self, pair: rules.Pair) -> None:
         """Publish the confirmed trade, and close and forget what was open for its two sides."""
@@ -220,7 +210,7 @@ class Desk:
         shown = self.state.get(Mismatch, allocation_id)
         if pair is None:
             if shown is not None:
-                trade = self.open_trade(allocation_id)
+                trade = open_trade(self.state, allocation_id)
                 self.forget_mismatch(trade)
                 told = "What it was paired with is cancelled, or belongs to another."
                 self.notices.report(subject_of_allocation(trade), Happening.PARTED, message=told)

@@ -9,6 +9,7 @@ from services.domain.code import MatchingField, MatchStatus
 from services.domain.event import AllocatedTrade, MatchStatusChange, ReceivedConfirmation
 from services.domain.reason import Reason
 from services.domain.record import Record, TimestampUs, doc
+from services.stage import State
 
 
 class MatchGroup(Record, kw_only=True):
@@ -124,3 +125,17 @@ class NextDeadline(Record, kw_only=True):
 
 SINGLETON = "-"
 """Key of tables with one row."""
+
+
+def open_trade(state: State, allocation_id: str) -> AllocatedTrade:
+    """An allocation that a group or a deadline names as open."""
+    row = state.get(OpenAllocation, allocation_id)
+    assert row is not None, f"allocation {allocation_id} is named as open but not remembered"
+    return row.trade
+
+
+def open_confirmation(state: State, key: str) -> ReceivedConfirmation:
+    """A confirmation that a group or a deadline names as open."""
+    row = state.get(OpenConfirmation, key)
+    assert row is not None, f"confirmation {key!r} is named as open but not remembered"
+    return row.confirmation

@@ -15,9 +15,9 @@ from services.confirmation.state import (
     Deadline,
     MatchedAllocation,
     NextDeadline,
-    OpenAllocation,
-    OpenConfirmation,
     Withdrawn,
+    open_confirmation,
+    open_trade,
 )
 from services.confirmation.statuses import Happening
 from services.domain.affirmation import DeadlineTimes, deadline_times
@@ -128,9 +128,9 @@ class Waits:
         """Whether something with the match key of the side waits for a repair, which nothing may overtake."""
         side: AllocatedTrade | ReceivedConfirmation | Withdrawn
         if deadline.reason is Reason.UNCONFIRMED:
-            side = self._open_trade(key)
+            side = open_trade(self._state, key)
         elif deadline.reason is Reason.UNMATCHED_CONFIRMATION:
-            side = self._open_confirmation(key)
+            side = open_confirmation(self._state, key)
         else:
             side = self._withdrawn(key)
         return self._state.is_held(side.match_key)
@@ -140,14 +140,14 @@ class Waits:
         if not deadline.overdue and deadline.due_at_us <= self._now_us:
             deadline = replace(deadline, overdue=True)
             if deadline.reason is Reason.UNCONFIRMED:
-                self._show_unconfirmed(self._open_trade(key))
+                self._show_unconfirmed(open_trade(self._state, key))
             elif deadline.reason is Reason.UNMATCHED_CONFIRMATION:
-                self._show_unmatched(key, self._open_confirmation(key))
+                self._show_unmatched(key, open_confirmation(self._state, key))
             else:
                 self._show_unknown(key, self._withdrawn(key))
         reason = _affirmation_due(deadline, self._now_us)
         if reason is not deadline.affirmation_shown:
-            self._show_affirmation(self._open_trade(key), deadline.affirmation_shown, reason)
+            self._show_affirmation(open_trade(self._state, key), deadline.affirmation_shown, reason)
             deadline = replace(deadline, affirmation_shown=reason)
         return deadline
 
@@ -229,16 +229,6 @@ class Waits:
         )
 
     # --- rows --------------------------------------------------------------------------------------------------------
-
-    def _open_trade(self, allocation_id: str) -> AllocatedTrade:
-        row = self._state.get(OpenAllocation, allocation_id)
-        assert row is not None, f"allocation {allocation_id} waits but is not remembered"
-        return row.trade
-
-    def _open_confirmation(self, key: str) -> ReceivedConfirmation:
-        row = self._state.get(OpenConfirmation, key)
-        assert row is not None, f"confirmation {key!r} waits but is not remembered"
-        return row.confirmation
 
     def _withdrawn(self, key: str) -> Withdrawn:
         row = self._state.get(Withdrawn, key)
